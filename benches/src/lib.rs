@@ -1,1 +1,32 @@
-//! benches
+//! Benchmarks of cinderblock.
+//!
+//! - The programs measure whole runs: `family` times the `cinderblock` command on a family of
+//!   similar volumes, interleaved with its own limit; `limit` prints the limit alone.
+//! - `benches/*.rs` measure the parts with criterion.
+//!
+//! The limit is what the same threads need for the work that no deduplicating backup can leave
+//! out; [`limit`] says exactly what that is. A backup is judged by its ratio to it.
+//!
+//! ```
+//! use cinderblock_benches::limit::Limit;
+//!
+//! let folder = tempfile::tempdir()?;
+//! let volume = folder.path().join("volume.img");
+//! std::fs::write(&volume, vec![7; 128 * 1024])?;
+//!
+//! let limit = Limit::new(2);
+//! let first = limit.backup(&volume)?;
+//! assert_eq!((first.chunks, first.new_chunks), (4, 1));
+//! let again = limit.backup(&volume)?;
+//! assert_eq!(again.new_chunks, 0);
+//! # Ok::<(), anyhow::Error>(())
+//! ```
+
+pub mod command;
+pub mod extents;
+pub mod limit;
+pub mod measure;
+pub mod report;
+pub mod rounds;
+pub mod sample;
+pub mod volumes;

@@ -1,1 +1,70 @@
-//! backend
+//! Object storage for immutable objects: where a repository keeps its packs, index segments and records.
+//!
+//! An object has a name that is never used twice, is created once, whole and durable, and is deleted at last. That is
+//! all that [`Backend`] offers, because every store can do it well: no overwriting, appending, renaming or locking.
+//!
+//! ```
+//! use std::io::Write;
+//!
+//! use cinderblock_backend::{Backend, Folder, ObjectName};
+//!
+//! let place = tempfile::tempdir()?;
+//! let backend = Folder::create(place.path().join("repository"))?;
+//!
+//! let name = ObjectName::new("packs/ab/abcdef")?;
+//! let mut writer = backend.create(&name)?;
+//! writer.write_all(b"header, frames, directory, ")?;
+//! assert!(backend.size(&name).unwrap_err().is_not_found(), "nothing is visible yet");
+//! writer.write_all(b"footer")?;
+//! writer.finish()?;
+//!
+//! let tail = backend.get_tail(&name, 6)?;
+//! assert_eq!((tail.bytes.as_slice(), tail.object_size), (&b"footer"[..], 33));
+//!
+//! let mut frames = [0; 6];
+//! backend.read_into(&name, 8, &mut frames)?;
+//! assert_eq!(&frames, b"frames");
+//!
+//! let mut bytes = 0;
+//! backend.list("packs/", &mut |object| {
+//!     bytes += object.size;
+//!     Ok(())
+//! })?;
+//! assert_eq!(bytes, 33);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! | module or type | what it is |
+//! |---|---|
+//! | [`Backend`], [`ObjectWriter`] | the trait |
+//! | [`ObjectName`] | a name that is safe as a path and as a key |
+//! | [`Folder`] | files below a folder, local or on NFS |
+//! | [`Memory`] | a map in this process |
+//! | [`Recording`] | a decorator: counts and logs operations |
+//! | [`Faulty`] | a decorator: lets chosen operations fail |
+//! | [`Throttled`] | a decorator: latency, and a limit in bytes per second |
+//! | [`conformance`] | the tests that every backend must pass |
+//!
+//! Decorators can be put around each other; `&B`, `Box<B>` and `Arc<B>` are backends if `B` is one.
+
+mod backend;
+pub mod conformance;
+mod decorator;
+mod error;
+mod faulty;
+mod folder;
+mod memory;
+mod name;
+mod recording;
+mod request;
+mod throttled;
+
+pub use backend::{Backend, ObjectInfo, ObjectWriter, Tail};
+pub use error::Error;
+pub use faulty::{Faulty, Rule};
+pub use folder::{Folder, Leftovers};
+pub use memory::Memory;
+pub use name::{MAX_NAME_LEN, MAX_PART_LEN, ObjectName};
+pub use recording::{LogEntry, Recording, Tally};
+pub use request::{Kind, Request};
+pub use throttled::Throttled;

@@ -1,1 +1,5 @@
 //! pipeline
+mod engine;
+mod error;
+pub use engine::{CancelToken, Control, Engine, Progress, Settings};
+pub use error::Error;

@@ -1,0 +1,48 @@
+# One command for each chore; `make` alone lists them.
+#
+# Everything is built with the release profile, tests and lints too: RocksDB's and this project's code are compiled once.
+
+MAKEFLAGS += --no-print-directory
+PREFIX ?= /usr/local
+
+# rustup's cargo, where a login shell has not put it on the PATH.
+ifneq ($(wildcard $(HOME)/.cargo/bin/cargo),)
+export PATH := $(HOME)/.cargo/bin:$(PATH)
+endif
+
+.DEFAULT_GOAL := help
+.PHONY: help deps build demo test bench lint fmt install clean
+
+help: ## This list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' Makefile | awk -F'|' '{ printf "  make %-9s %s\n", $$1, $$2 }'
+
+deps: ## Install what is missing (Debian), and build RocksDB once (4 minutes; kept outside the checkout)
+	@tools/deps
+	@tools/rocksdb || echo "tools/rocksdb failed: without .cargo/config.toml cargo compiles RocksDB by itself" >&2
+
+build: deps ## Build the cinderblock command
+	cargo build --release -p cinderblock
+
+demo: build ## Back up, restore and verify three small volumes; takes a minute and cleans up
+	@tools/demo
+
+test: deps ## Run all tests, those in the documentation too
+	cargo test --release --workspace
+
+bench: build ## Measure the parts (criterion), then whole runs beside their limit
+	cargo bench --profile release -p cinderblock-benches
+	cargo run --release -p cinderblock-benches --bin family
+
+lint: deps ## Check format, clippy and documentation; warnings are errors
+	cargo fmt --all --check
+	cargo clippy --release --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --release --workspace --no-deps
+
+fmt: ## Format the sources
+	cargo fmt --all
+
+install: build ## Install cinderblock into PREFIX/bin (default: /usr/local)
+	install -D -m 755 "$$(tools/target)/release/cinderblock" "$(DESTDIR)$(PREFIX)/bin/cinderblock"
+
+clean: ## Remove what cargo built; RocksDB stays in ~/.cache/cinderblock-build
+	cargo clean

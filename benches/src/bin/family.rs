@@ -1,0 +1,91 @@
+//! Times the `cinderblock` command on a family of volumes, as whole processes, beside its own
+//! limit in the same run, and prints a Markdown table of the medians.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use cinderblock_benches::report::{Report, Round};
+use cinderblock_benches::rounds::Bench;
+use cinderblock_benches::{command, measure, volumes};
+use clap::Parser;
+
+/// Time the cinderblock command on a family of similar volumes, beside its own limit.
+#[derive(Parser)]
+struct Arguments {
+    /// Folder with golden.img, web.img, web-day2.img, db.img and other.img; made anew if not given.
+    #[arg(long)]
+    volumes: Option<PathBuf>,
+    /// Folder for what is made, best on a RAM disk: with room for a repository, one or two volumes
+    /// (2 GiB each where they are dense) and, if they are made anew, the five volumes (2 GB).
+    #[arg(long, default_value = "/dev/shm")]
+    work: PathBuf,
+    /// The command to time; the `cinderblock` built beside this program if not given.
+    #[arg(long)]
+    bin: Option<PathBuf>,
+    /// Threads of the limit and of the command; all cores, and the command's default, if not given.
+    #[arg(long)]
+    threads: Option<usize>,
+    /// How often everything is measured; the medians are printed.
+    #[arg(long, default_value_t = 3)]
+    rounds: usize,
+    /// Time the backups of the same volumes made dense (without holes) as well.
+    #[arg(long)]
+    dense: bool,
+    /// Time the backup of a 4 TiB volume with 2 GiB of data as well.
+    #[arg(long = "sparse-4t")]
+    sparse_4t: bool,
+    /// Also write the medians to this file, as JSON.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Run a command and print what it took: how this program starts what it measures.
+    #[arg(long, hide = true, num_args = 1.., allow_hyphen_values = true, value_name = "COMMAND")]
+    measure: Vec<OsString>,
+}
+
+fn main() -> Result<ExitCode> {
+    let arguments = Arguments::parse();
+    if !arguments.measure.is_empty() {
+        return measure::here(&arguments.measure);
+    }
+    let program = match &arguments.bin {
+        Some(program) => program.canonicalize().with_context(|| format!("there is no {}", program.display()))?,
+        None => command::built_beside()?,
+    };
+    let work = tempfile::Builder::new()
+        .prefix("cinderblock-family-")
+        .tempdir_in(&arguments.work)
+        .with_context(|| format!("cannot use the folder {}", arguments.work.display()))?;
+    let volumes = match &arguments.volumes {
+        Some(folder) => volumes::in_folder(folder)?,
+        None => {
+            eprintln!("making volumes of this system's files");
+            volumes::make(work.path())?
+        }
+    };
+    let bench = Bench::new(program, work.path(), volumes, arguments.threads)?;
+
+    let mut rounds = Vec::new();
+    for number in 1..=arguments.rounds.max(1) {
+        let limit_first = number % 2 == 1;
+        let mut round = Round::default();
+        bench.sparse(limit_first, &mut round).with_context(|| format!("in round {number}"))?;
+        if arguments.dense {
+            bench.dense(limit_first, &mut round).with_context(|| format!("in round {number}, dense"))?;
+        }
+        if arguments.sparse_4t {
+            bench.sparse_4t(limit_first, &mut round).with_context(|| format!("in round {number}, 4 TiB"))?;
+        }
+        let times: Vec<_> = round.steps.iter().map(|step| format!("{} {:.2}", step.name, step.measured.wall)).collect();
+        eprintln!("round {number}: {}", times.join(", "));
+        rounds.push(round);
+    }
+    let report = Report::of(&rounds, bench.threads());
+    println!("{report}");
+    if let Some(path) = &arguments.json {
+        let json = serde_json::to_string_pretty(&report)?;
+        std::fs::write(path, json + "\n").with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}

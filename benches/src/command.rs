@@ -1,0 +1,121 @@
+//! The `cinderblock` command on one repository, measured.
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::measure::{self, Measured};
+
+/// The `cinderblock` that was built beside the running program.
+///
+/// # Errors
+/// There is none.
+pub fn built_beside() -> Result<PathBuf> {
+    let this = std::env::current_exe().context("cannot tell this program's own path")?;
+    let command = this.with_file_name("cinderblock");
+    ensure!(
+        command.is_file(),
+        "there is no {}: build it with `cargo build --release -p cinderblock`, or name it with --bin",
+        command.display()
+    );
+    Ok(command)
+}
+
+/// A repository in a folder of its own, with its cache and a log of what the command prints.
+#[derive(Debug)]
+pub struct Cinderblock {
+    program: PathBuf,
+    folder: PathBuf,
+    threads: Option<usize>,
+    backups: u64,
+}
+
+impl Cinderblock {
+    /// Makes a new repository in the new folder `folder` with the command `program`, which will
+    /// use `threads` threads (`None`: as many as it likes).
+    ///
+    /// # Errors
+    /// The folder exists, or the command fails.
+    pub fn init(program: &Path, folder: &Path, threads: Option<usize>) -> Result<Self> {
+        fs::create_dir(folder).with_context(|| format!("cannot create {}", folder.display()))?;
+        let new = Self { program: program.to_owned(), folder: folder.to_owned(), threads, backups: 0 };
+        new.run(["init".into()])?;
+        Ok(new)
+    }
+
+    /// Backs up `source`; the new backup's id and what it took.
+    ///
+    /// # Errors
+    /// The command fails.
+    pub fn backup(&mut self, source: &Path, volume_id: &str) -> Result<(String, Measured)> {
+        self.backups += 1;
+        let id = format!("22222222-2222-4222-8222-{:012}", self.backups);
+        let measured = self.run([
+            "backup".into(),
+            source.into(),
+            "--volume-id".into(),
+            volume_id.into(),
+            "--backup-id".into(),
+            (&id).into(),
+        ])?;
+        Ok((id, measured))
+    }
+
+    /// Restores `backup` to the new file `target`.
+    ///
+    /// # Errors
+    /// The command fails.
+    pub fn restore(&self, backup: &str, target: &Path) -> Result<Measured> {
+        self.run(["restore".into(), backup.into(), target.into()])
+    }
+
+    /// Restores `backup` over what is in the file `target`.
+    ///
+    /// # Errors
+    /// The command fails.
+    pub fn restore_existing(&self, backup: &str, target: &Path) -> Result<Measured> {
+        self.run(["restore".into(), backup.into(), target.into(), "--existing".into()])
+    }
+
+    /// Reads and checks every stored byte.
+    ///
+    /// # Errors
+    /// The command fails.
+    pub fn verify(&self) -> Result<Measured> {
+        self.run(["verify".into(), "--read-data".into()])
+    }
+
+    /// Bytes of all files of the repository, without the cache.
+    ///
+    /// # Errors
+    /// A folder cannot be listed.
+    pub fn stored_bytes(&self) -> Result<u64> {
+        fn bytes_in(folder: &Path) -> Result<u64> {
+            let mut bytes = 0;
+            for entry in fs::read_dir(folder).with_context(|| format!("cannot list {}", folder.display()))? {
+                let entry = entry?;
+                let meta = entry.metadata()?;
+                bytes += if meta.is_dir() { bytes_in(&entry.path())? } else { meta.len() };
+            }
+            Ok(bytes)
+        }
+        bytes_in(&self.folder.join("repository"))
+    }
+
+    fn run<const N: usize>(&self, arguments: [OsString; N]) -> Result<Measured> {
+        let mut command = vec![
+            self.program.clone().into(),
+            "--repo".into(),
+            self.folder.join("repository").into(),
+            "--cache-dir".into(),
+            self.folder.join("cache").into(),
+        ];
+        if let Some(threads) = self.threads {
+            command.extend(["--threads".into(), threads.to_string().into()]);
+        }
+        command.extend(arguments);
+        measure::run(&command, &self.folder.join("log"))
+    }
+}

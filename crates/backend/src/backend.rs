@@ -1,0 +1,183 @@
+//! [`Backend`]: what the repository asks of an object store.
+
+use std::fmt;
+use std::io::{self, IoSlice, Write};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::{Error, ObjectName};
+
+/// An object as a listing shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ObjectInfo {
+    /// The object's whole name.
+    pub name: ObjectName,
+    /// Its size in bytes.
+    pub size: u64,
+}
+
+/// The end of an object, from [`Backend::get_tail`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tail {
+    /// The object's last bytes: as many as were asked for, or the whole object where it is shorter.
+    pub bytes: Vec<u8>,
+    /// The size of the whole object in bytes.
+    pub object_size: u64,
+}
+
+/// An object that is being written, from [`Backend::create`].
+///
+/// Writes may go to the storage one by one: put a [`std::io::BufWriter`] around it for small ones. Dropped without
+/// [`finish`](ObjectWriter::finish), it leaves nothing that any reader or listing could see.
+pub trait ObjectWriter: Write + Send {
+    /// Makes the object visible, whole and durable.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::AlreadyExists`] if the name is taken by now; [`Error::Incomplete`] if a write failed before. After any
+    /// other error the object may or may not be there, but it is never there in part.
+    fn finish(self: Box<Self>) -> Result<(), Error>;
+}
+
+/// A place for immutable objects: each is created once, whole, under a name that is not used again.
+///
+/// There is no overwriting, appending or renaming. All methods may be called from many threads at once. A method that
+/// changes something returns when the change is durable; a read sees every change that returned before it began, a
+/// listing sees it after [`settle_delay`](Backend::settle_delay).
+///
+/// After an error other than those named with a method, a change may or may not have happened.
+pub trait Backend: Send + Sync + fmt::Debug {
+    /// Begins a new object, to be written as a stream. It becomes visible, whole and durable, when
+    /// [`ObjectWriter::finish`] returns, never in part, and never before `finish` is called.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::AlreadyExists`], from here or from `finish`, if the name is taken: an object is never overwritten.
+    /// Of several writers that finish one name, one succeeds.
+    fn create<'a>(&'a self, name: &ObjectName) -> Result<Box<dyn ObjectWriter + 'a>, Error>;
+
+    /// Creates an object of all `parts`, one after the other, without joining them in memory first. It is durable on
+    /// return.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::AlreadyExists`] if the name is taken.
+    fn put(&self, name: &ObjectName, parts: &[&[u8]]) -> Result<(), Error> {
+        let mut writer = self.create(name)?;
+        write_parts(&mut *writer, parts).map_err(|source| Error::from_io("write", name.as_str(), source))?;
+        writer.finish()
+    }
+
+    /// Reads a whole object of at most `limit` bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotFound`]; [`Error::TooLarge`], before anything is allocated, if the object has more than `limit`
+    /// bytes.
+    fn get(&self, name: &ObjectName, limit: u64) -> Result<Vec<u8>, Error>;
+
+    /// Fills the whole of `buf` from the object, beginning at its byte `offset`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotFound`]; [`Error::UnexpectedEnd`] if the object has fewer than `offset + buf.len()` bytes. After an
+    /// error the contents of `buf` are unspecified.
+    fn read_into(&self, name: &ObjectName, offset: u64, buf: &mut [u8]) -> Result<(), Error>;
+
+    /// Reads the object's last `len` bytes, or all of them where it is shorter, and its size: in one request, so that
+    /// a footer can be read without knowing where it begins. Memory is taken for what is there, not for `len`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotFound`].
+    fn get_tail(&self, name: &ObjectName, len: usize) -> Result<Tail, Error>;
+
+    /// The object's size in bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotFound`].
+    fn size(&self, name: &ObjectName) -> Result<u64, Error>;
+
+    /// Calls `visit` for every object whose name begins with the string `prefix`, in no particular order, while the
+    /// listing is being read: memory does not grow with the number of objects.
+    ///
+    /// The prefix need not end at a slash, and may be any string: `""` stands for all objects, one that no name can
+    /// begin with for none. An object that is created or deleted meanwhile may or may not be seen; every other
+    /// object is seen exactly once. `visit` may call any method of the backend.
+    ///
+    /// # Errors
+    ///
+    /// An error from `visit` ends the listing and is returned as it is: [`Error::Stopped`] is there for the
+    /// purpose. A part of the storage that can't be read is an error, never an empty listing.
+    fn list(&self, prefix: &str, visit: &mut dyn FnMut(ObjectInfo) -> Result<(), Error>) -> Result<(), Error>;
+
+    /// Removes an object. That is durable on return.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotFound`] if it is not there; of several threads that delete one object, one succeeds.
+    fn delete(&self, name: &ObjectName) -> Result<(), Error>;
+
+    /// How long after a change a listing, here or on another host, may still not show it. Zero for memory and for a
+    /// folder on a local file system.
+    fn settle_delay(&self) -> Duration;
+
+    /// Where the objects are, for messages: a path or URL.
+    fn location(&self) -> String;
+}
+
+/// Writes all parts, several with each call where the writer can.
+fn write_parts(writer: &mut dyn ObjectWriter, parts: &[&[u8]]) -> io::Result<()> {
+    let mut slices: Vec<IoSlice<'_>> =
+        parts.iter().filter(|part| !part.is_empty()).map(|part| IoSlice::new(part)).collect();
+    let mut rest = &mut slices[..];
+    while !rest.is_empty() {
+        match writer.write_vectored(rest) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => IoSlice::advance_slices(&mut rest, written),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+macro_rules! forward {
+    ($($pointer:ty),*) => {$(
+        impl<T: Backend + ?Sized> Backend for $pointer {
+            fn create<'a>(&'a self, name: &ObjectName) -> Result<Box<dyn ObjectWriter + 'a>, Error> {
+                (**self).create(name)
+            }
+            fn put(&self, name: &ObjectName, parts: &[&[u8]]) -> Result<(), Error> {
+                (**self).put(name, parts)
+            }
+            fn get(&self, name: &ObjectName, limit: u64) -> Result<Vec<u8>, Error> {
+                (**self).get(name, limit)
+            }
+            fn read_into(&self, name: &ObjectName, offset: u64, buf: &mut [u8]) -> Result<(), Error> {
+                (**self).read_into(name, offset, buf)
+            }
+            fn get_tail(&self, name: &ObjectName, len: usize) -> Result<Tail, Error> {
+                (**self).get_tail(name, len)
+            }
+            fn size(&self, name: &ObjectName) -> Result<u64, Error> {
+                (**self).size(name)
+            }
+            fn list(&self, prefix: &str, visit: &mut dyn FnMut(ObjectInfo) -> Result<(), Error>) -> Result<(), Error> {
+                (**self).list(prefix, visit)
+            }
+            fn delete(&self, name: &ObjectName) -> Result<(), Error> {
+                (**self).delete(name)
+            }
+            fn settle_delay(&self) -> Duration {
+                (**self).settle_delay()
+            }
+            fn location(&self) -> String {
+                (**self).location()
+            }
+        }
+    )*};
+}
+
+forward!(&T, Arc<T>, Box<T>);

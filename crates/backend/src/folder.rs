@@ -1,0 +1,303 @@
+//! [`Folder`]: objects as files below a folder.
+
+mod descriptors;
+mod system;
+mod walk;
+mod writer;
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use rustix::fs::{AtFlags, FileType, Mode, OFlags};
+use rustix::io::{Errno, retry_on_intr};
+
+use self::descriptors::Descriptors;
+use self::writer::{FolderWriter, TEMPORARY_PREFIX};
+use crate::{Backend, Error, ObjectInfo, ObjectName, ObjectWriter, Tail};
+
+/// Objects as files below a folder, on a local file system or a network mount.
+///
+/// The object `packs/ab/x` is the file `packs/ab/x` below the folder; the folders between are made when they are
+/// needed and removed when they are empty.
+///
+/// - **Creation** writes a temporary file `.tmp-<random>` beside the object's place, syncs it, renames it without
+///   replacing anything (by a hard link where the file system has no such rename, as on NFS), and syncs the folder and those
+///   above it. A name that begins with a dot is no object name, so no listing shows the file. A crash may leave
+///   it behind; [`remove_leftovers`](Folder::remove_leftovers) removes it.
+/// - **Deletion** syncs the folder, too.
+/// - **Reads by [`read_into`](Backend::read_into)** go through the last 64 files that it opened, which stay
+///   open. That is safe because objects don't change and names are not used again, with one effect: an object that
+///   *another* `Folder` or process deletes can be read here, and takes up its space, until its file is closed, at the
+///   latest when this `Folder` is dropped. One that this `Folder` deletes is gone at once.
+///
+/// The folder is held open: it may be renamed, and if the mount that it lies on is covered or lazily unmounted, nothing is
+/// written to what lies beneath. Symbolic links to folders below it are followed, so that a part can lie on
+/// another disk.
+pub struct Folder {
+    path: PathBuf,
+    root: OwnedFd,
+    descriptors: Descriptors,
+    settle_delay: Duration,
+}
+
+/// What [`Folder::remove_leftovers`] removed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Leftovers {
+    /// The number of temporary files.
+    pub files: u64,
+    /// Their sizes together, in bytes.
+    pub bytes: u64,
+}
+
+impl Folder {
+    /// Opens a folder that exists.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Folder`] if `path` is not a folder that can be opened.
+    pub fn open(path: impl AsRef<Path>) -> Result<Folder, Error> {
+        let path = path.as_ref();
+        let root =
+            system::open_folder(rustix::fs::CWD, path).map_err(|errno| folder_error("open", path, errno.into()))?;
+        let settle_delay = system::settle_delay(&root).map_err(|errno| folder_error("examine", path, errno.into()))?;
+        Ok(Folder { path: path.to_owned(), root, descriptors: Descriptors::default(), settle_delay })
+    }
+
+    /// Opens a folder, and makes it first, with those above it, where it is missing. What it holds already is kept.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Folder`] if it can't be made or opened.
+    pub fn create(path: impl AsRef<Path>) -> Result<Folder, Error> {
+        let path = path.as_ref();
+        let absolute = std::path::absolute(path).map_err(|source| folder_error("make", path, source))?;
+        system::make_folder(&absolute).map_err(|source| folder_error("make", path, source))?;
+        Folder::open(path)
+    }
+
+    /// Replaces the delay that was guessed from the kind of file system: none for a local one, 60 s for NFS, SMB, 9p
+    /// and FUSE. 60 s is the time for which the Linux NFS client trusts what it knows about a folder
+    /// (`acdirmax`, see `man 5 nfs`); a mount with another value needs this.
+    pub fn with_settle_delay(self, settle_delay: Duration) -> Folder {
+        Folder { settle_delay, ..self }
+    }
+
+    /// Removes temporary files that were last written to at least `older_than` ago.
+    ///
+    /// Processes that crashed left them. Choose `older_than` far longer than any object takes to write, and than
+    /// clocks of the hosts that share the folder may differ (a day is good): a writer whose temporary file is
+    /// removed fails.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`list`](Backend::list) and of [`delete`](Backend::delete), but for a missing file.
+    pub fn remove_leftovers(&self, older_than: Duration) -> Result<Leftovers, Error> {
+        let now = SystemTime::now();
+        let mut removed = Leftovers::default();
+        walk::walk(&self.root, &self.path, "", &mut |found| {
+            if !found.file_name.starts_with(TEMPORARY_PREFIX) {
+                return Ok(());
+            }
+            let failed = |errno: Errno| {
+                let path = self.path.join(found.path());
+                Error::from_io("remove", path.to_string_lossy(), errno.into())
+            };
+            let stat = match rustix::fs::statat(found.folder, found.file_name, AtFlags::SYMLINK_NOFOLLOW) {
+                Err(Errno::NOENT) => return Ok(()),
+                stat => stat.map_err(failed)?,
+            };
+            let written = u64::try_from(stat.st_mtime).unwrap_or(0);
+            let age = now.duration_since(SystemTime::UNIX_EPOCH + Duration::from_secs(written));
+            if age.is_ok_and(|age| age >= older_than) {
+                match rustix::fs::unlinkat(found.folder, found.file_name, AtFlags::empty()) {
+                    Err(Errno::NOENT) => return Ok(()),
+                    result => result.map_err(failed)?,
+                }
+                removed.files += 1;
+                removed.bytes += u64::try_from(stat.st_size).unwrap_or(0);
+            }
+            Ok(())
+        })?;
+        Ok(removed)
+    }
+
+    fn full_path(&self, name: &ObjectName) -> String {
+        self.path.join(name.as_str()).to_string_lossy().into_owned()
+    }
+
+    /// The error of a call on an existing object.
+    fn failed(&self, operation: &'static str, name: &ObjectName, error: impl Into<io::Error>) -> Error {
+        let error = error.into();
+        match Errno::from_io_error(&error) {
+            Some(Errno::NOENT | Errno::NOTDIR | Errno::STALE) => Error::NotFound { name: name.clone() },
+            _ => Error::from_io(operation, self.full_path(name), error),
+        }
+    }
+
+    /// Opens an object's file and returns its size, too.
+    fn open_object(&self, name: &ObjectName) -> Result<(File, u64), Error> {
+        // NONBLOCK keeps a named pipe, which is no object, from blocking this thread; files ignore it.
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
+        let file = retry_on_intr(|| rustix::fs::openat(&self.root, name.as_str(), flags, Mode::empty()))
+            .map_err(|errno| self.failed("open", name, errno))?;
+        let stat = rustix::fs::fstat(&file).map_err(|errno| self.failed("open", name, errno))?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+            return Err(Error::NotFound { name: name.clone() });
+        }
+        Ok((File::from(file), u64::try_from(stat.st_size).unwrap_or(0)))
+    }
+
+    /// Reads `len` bytes of `file` from `offset` into memory that is taken only now.
+    fn read_range(&self, name: &ObjectName, mut file: &File, offset: u64, len: u64) -> Result<Vec<u8>, Error> {
+        let failed = |error: io::Error| self.failed("read", name, error);
+        let mut bytes = Vec::new();
+        usize::try_from(len)
+            .ok()
+            .and_then(|len| bytes.try_reserve_exact(len).ok())
+            .ok_or_else(|| failed(io::ErrorKind::OutOfMemory.into()))?;
+        if offset > 0 {
+            rustix::fs::seek(file, rustix::fs::SeekFrom::Start(offset)).map_err(|errno| failed(errno.into()))?;
+        }
+        Read::by_ref(&mut file).take(len).read_to_end(&mut bytes).map_err(failed)?;
+        let read = bytes.len() as u64;
+        if read < len {
+            return Err(Error::UnexpectedEnd { name: name.clone(), offset, wanted: len, size: offset + read });
+        }
+        Ok(bytes)
+    }
+
+    fn read_exactly(&self, name: &ObjectName, file: &File, offset: u64, buf: &mut [u8]) -> Result<(), ReadFailure> {
+        let wanted = buf.len() as u64;
+        // No file reaches this far, and the system would call the offset invalid.
+        let out_of_range = offset.checked_add(wanted).is_none_or(|end| end > i64::MAX as u64);
+        if !out_of_range && wanted > 0 {
+            match file.read_exact_at(buf, offset) {
+                Ok(()) => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {}
+                Err(error) if Errno::from_io_error(&error) == Some(Errno::STALE) => return Err(ReadFailure::Stale),
+                Err(error) => return Err(ReadFailure::Other(self.failed("read", name, error))),
+            }
+        }
+        let size = file.metadata().map_err(|error| ReadFailure::Other(self.failed("read", name, error)))?.len();
+        if wanted == 0 && offset <= size {
+            return Ok(());
+        }
+        Err(ReadFailure::Other(Error::UnexpectedEnd { name: name.clone(), offset, wanted, size }))
+    }
+
+    /// Removes a folder below the root, and those above it, as far as they are empty. Whether that succeeds does not
+    /// matter: an empty folder is no object, and a writer that needs it may have come first.
+    fn remove_empty_folders(&self, folder: &str) {
+        let mut folder = folder;
+        while !folder.is_empty() && rustix::fs::unlinkat(&self.root, folder, AtFlags::REMOVEDIR).is_ok() {
+            folder = folder.rsplit_once('/').map_or("", |(parent, _)| parent);
+        }
+    }
+}
+
+/// Why a read through an open file failed.
+enum ReadFailure {
+    /// The file was deleted on another host of a network file system.
+    Stale,
+    Other(Error),
+}
+
+fn folder_error(operation: &'static str, path: &Path, source: io::Error) -> Error {
+    Error::Folder { operation, path: path.to_string_lossy().into_owned(), source }
+}
+
+impl Backend for Folder {
+    fn create<'a>(&'a self, name: &ObjectName) -> Result<Box<dyn ObjectWriter + 'a>, Error> {
+        Ok(Box::new(FolderWriter::begin(self, name)?))
+    }
+
+    fn get(&self, name: &ObjectName, limit: u64) -> Result<Vec<u8>, Error> {
+        let (file, size) = self.open_object(name)?;
+        if size > limit {
+            return Err(Error::TooLarge { name: name.clone(), size, limit });
+        }
+        self.read_range(name, &file, 0, size)
+    }
+
+    fn read_into(&self, name: &ObjectName, offset: u64, buf: &mut [u8]) -> Result<(), Error> {
+        let deletions = match self.descriptors.get(name) {
+            Ok(file) => match self.read_exactly(name, &file, offset, buf) {
+                Ok(()) => return Ok(()),
+                Err(ReadFailure::Other(error)) => return Err(error),
+                Err(ReadFailure::Stale) => self.descriptors.forget(name),
+            },
+            Err(deletions) => deletions,
+        };
+        let file = Arc::new(self.open_object(name)?.0);
+        self.descriptors.insert(name, Arc::clone(&file), deletions);
+        self.read_exactly(name, &file, offset, buf).map_err(|failure| match failure {
+            ReadFailure::Stale => Error::NotFound { name: name.clone() },
+            ReadFailure::Other(error) => error,
+        })
+    }
+
+    fn get_tail(&self, name: &ObjectName, len: usize) -> Result<Tail, Error> {
+        let (file, size) = self.open_object(name)?;
+        let len = size.min(len as u64);
+        let bytes = self.read_range(name, &file, size - len, len)?;
+        Ok(Tail { bytes, object_size: size })
+    }
+
+    fn size(&self, name: &ObjectName) -> Result<u64, Error> {
+        let stat = rustix::fs::statat(&self.root, name.as_str(), AtFlags::empty())
+            .map_err(|errno| self.failed("examine", name, errno))?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+            return Err(Error::NotFound { name: name.clone() });
+        }
+        Ok(u64::try_from(stat.st_size).unwrap_or(0))
+    }
+
+    fn list(&self, prefix: &str, visit: &mut dyn FnMut(ObjectInfo) -> Result<(), Error>) -> Result<(), Error> {
+        walk::walk(&self.root, &self.path, prefix, &mut |found| {
+            let Ok(name) = ObjectName::new(found.path()) else { return Ok(()) };
+            let stat = match rustix::fs::statat(found.folder, found.file_name, AtFlags::empty()) {
+                Err(Errno::NOENT | Errno::STALE) => return Ok(()),
+                stat => stat.map_err(|errno| self.failed("list", &name, errno))?,
+            };
+            visit(ObjectInfo { name, size: u64::try_from(stat.st_size).unwrap_or(0) })
+        })
+    }
+
+    fn delete(&self, name: &ObjectName) -> Result<(), Error> {
+        let failed = |errno: Errno| match errno {
+            // The name of a folder, which is no object.
+            Errno::ISDIR => Error::NotFound { name: name.clone() },
+            errno => self.failed("delete", name, errno),
+        };
+        let parent = system::open_folder(&self.root, Path::new(system::or_dot(name.folder()))).map_err(failed)?;
+        // Before, so that an NFS client need not keep an open file under another name; and after, so that no
+        // reader that opened it in between leaves it here.
+        self.descriptors.forget(name);
+        let unlinked = rustix::fs::unlinkat(&parent, name.file_name(), AtFlags::empty());
+        self.descriptors.forget(name);
+        unlinked.map_err(failed)?;
+        system::sync_folder(&parent).map_err(|errno| self.failed("delete", name, errno))?;
+        self.remove_empty_folders(name.folder());
+        Ok(())
+    }
+
+    fn settle_delay(&self) -> Duration {
+        self.settle_delay
+    }
+
+    fn location(&self) -> String {
+        self.path.to_string_lossy().into_owned()
+    }
+}
+
+impl fmt::Debug for Folder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Folder").field("path", &self.path).field("settle_delay", &self.settle_delay).finish()
+    }
+}

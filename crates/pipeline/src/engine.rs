@@ -1,0 +1,118 @@
+//! What all pipelines share: worker threads, a memory budget, cancellation and progress.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use crate::error::Error;
+
+/// How much of the machine a pipeline may use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Worker threads for hashing and compression.
+    pub threads: usize,
+    /// Memory for buffers and for the repository's index, in bytes. The process as a whole takes some 20 MiB more.
+    pub memory_bytes: usize,
+}
+
+impl Settings {
+    /// Least memory that is taken: 96 MiB, whatever is asked for.
+    pub const MIN_MEMORY_BYTES: usize = 96 << 20;
+    /// 256 MiB.
+    pub const DEFAULT_MEMORY_BYTES: usize = 256 << 20;
+}
+
+impl Default for Settings {
+    /// As many threads as the machine has cores, and 256 MiB.
+    fn default() -> Self {
+        Self {
+            threads: std::thread::available_parallelism().map_or(1, usize::from),
+            memory_bytes: Self::DEFAULT_MEMORY_BYTES,
+        }
+    }
+}
+
+/// Worker threads and settings; made once, used for any number of operations.
+#[derive(Debug)]
+pub struct Engine {
+    pub(crate) pool: rayon::ThreadPool,
+    settings: Settings,
+}
+
+impl Engine {
+    /// Starts the worker threads.
+    ///
+    /// # Errors
+    /// [`Error::Threads`].
+    pub fn new(settings: Settings) -> Result<Self, Error> {
+        let settings = Settings {
+            threads: settings.threads.max(1),
+            memory_bytes: settings.memory_bytes.max(Settings::MIN_MEMORY_BYTES),
+        };
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(settings.threads)
+            .thread_name(|number| format!("worker {number}"))
+            .build()
+            .map_err(|source| Error::Threads { source })?;
+        Ok(Self { pool, settings })
+    }
+
+    /// The settings in force.
+    pub fn settings(&self) -> Settings {
+        self.settings
+    }
+}
+
+/// Asks a running pipeline to stop, from any thread or from a signal handler.
+#[derive(Clone, Debug, Default)]
+pub struct CancelToken(Arc<AtomicBool>);
+
+impl CancelToken {
+    /// A token that a signal handler or another thread sets to true.
+    pub fn from_flag(flag: Arc<AtomicBool>) -> Self {
+        Self(flag)
+    }
+
+    /// Asks to stop.
+    pub fn cancel(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether somebody asked.
+    pub fn is_cancelled(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn check(&self, partly_written: bool) -> Result<(), Error> {
+        if self.is_cancelled() { Err(Error::Cancelled { partly_written }) } else { Ok(()) }
+    }
+}
+
+/// How far a pipeline is; read it from another thread while it runs.
+#[derive(Debug, Default)]
+pub struct Progress {
+    /// Bytes that there are to do (of the volume; of packs when verifying); 0 while that is not known.
+    pub total_bytes: AtomicU64,
+    /// Bytes that are done, holes and zeros included.
+    pub done_bytes: AtomicU64,
+    /// Bytes read from the source, from the target, or from packs.
+    pub read_bytes: AtomicU64,
+    /// Plain bytes of chunks that were new to the repository.
+    pub new_bytes: AtomicU64,
+    /// Bytes stored in the repository, or written to the target.
+    pub stored_bytes: AtomicU64,
+}
+
+impl Progress {
+    pub(crate) fn add(counter: &AtomicU64, bytes: u64) {
+        counter.fetch_add(bytes, Ordering::Relaxed);
+    }
+}
+
+/// What accompanies a running pipeline.
+#[derive(Clone, Debug, Default)]
+pub struct Control {
+    /// To stop it.
+    pub cancel: CancelToken,
+    /// To watch it.
+    pub progress: Arc<Progress>,
+}

@@ -1,0 +1,132 @@
+//! Finding and reading chunks and map nodes.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::error::Error;
+use crate::id::{ChunkId, PackId};
+use crate::map::{MapLeaves, Node};
+use crate::pack::{Content, PackReader, frame};
+use crate::record::Record;
+use crate::repository::{Location, Repository};
+
+impl Repository {
+    /// A pack whose directory is in memory now.
+    ///
+    /// # Errors
+    /// [`Error::PackMissing`], [`Error::Damaged`], or what the storage says.
+    pub fn pack(&self, id: PackId) -> Result<Arc<PackReader>, Error> {
+        if let Some(pack) = self.neighbourhood.pack(id) {
+            return Ok(pack);
+        }
+        let _loading = self.neighbourhood.loading(id);
+        if let Some(pack) = self.neighbourhood.pack(id) {
+            return Ok(pack);
+        }
+        let pack = Arc::new(PackReader::open(&*self.backend, self.id(), id)?.without_hashes());
+        self.neighbourhood.insert(Arc::clone(&pack));
+        Ok(pack)
+    }
+
+    /// A pack with the SHA-256 hashes of its chunks, read anew.
+    ///
+    /// # Errors
+    /// [`Error::PackMissing`], [`Error::Damaged`], or what the storage says.
+    pub fn pack_with_hashes(&self, id: PackId) -> Result<PackReader, Error> {
+        PackReader::open(&*self.backend, self.id(), id)
+    }
+
+    /// Finds chunks that are in packs whose directory is in memory. `places` has the length of `ids` afterwards.
+    pub fn locate_nearby(&self, ids: &[ChunkId], places: &mut Vec<Option<Location>>) {
+        places.clear();
+        places.resize_with(ids.len(), || None);
+        self.neighbourhood.locate(ids, places);
+    }
+
+    /// Finds chunks: first in the packs whose directory is in memory, then through the index. `places` has the length of
+    /// `ids` afterwards; a chunk without a place is not in the repository as far as this host's index knows, or its
+    /// pack is missing or damaged, so that storing it again is right.
+    ///
+    /// # Errors
+    /// What the storage or the index says.
+    pub fn locate(&self, ids: &[ChunkId], places: &mut Vec<Option<Location>>) -> Result<(), Error> {
+        self.locate_nearby(ids, places);
+        if places.iter().all(Option::is_some) {
+            return Ok(());
+        }
+        let index = self.index()?;
+        for at in 0..ids.len() {
+            let (Some(id), Some(None)) = (ids.get(at), places.get(at)) else { continue };
+            let Some((entry, slot)) = index.locate(id)? else { continue };
+            let pack = match self.pack(entry.id) {
+                Ok(pack) => pack,
+                Err(error) if error.is_damage() => continue,
+                Err(error) => return Err(error),
+            };
+            if pack.directory().ids().get(slot as usize) != Some(id) {
+                continue;
+            }
+            if let Some(place) = places.get_mut(at) {
+                *place = Some(Location { pack, slot });
+            }
+            // The chunks that follow were probably written with this one.
+            if let (Some(ids), Some(places)) = (ids.get(at + 1..), places.get_mut(at + 1..)) {
+                self.neighbourhood.locate(ids, places);
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads a frame of a pack and decompresses it into `plain`. The chunks in it are **not** checked yet: that is done
+    /// with [`frame::is_authentic`], chunk by chunk. `stored` is a buffer that is used again.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`], or what the storage says.
+    pub fn read_frame(
+        &self,
+        pack: &PackReader,
+        number: u32,
+        stored: &mut Vec<u8>,
+        plain: &mut Vec<u8>,
+    ) -> Result<(), Error> {
+        let directory = pack.directory();
+        let (Some(entry), Some(offset)) = (directory.frames().get(number as usize), directory.frame_offset(number))
+        else {
+            return Err(Error::damaged(pack.object(), 0, format!("there is no frame {number}")));
+        };
+        stored.clear();
+        stored.resize(entry.stored_bytes as usize, 0);
+        self.backend.read_into(pack.object(), offset, stored)?;
+        frame::decode(pack.object(), offset, entry, stored, plain)
+    }
+
+    /// Reads and checks one map node.
+    ///
+    /// # Errors
+    /// [`Error::ChunkMissing`], [`Error::Damaged`], or what the storage says.
+    pub fn node(&self, id: &ChunkId) -> Result<Node, Error> {
+        let mut places = Vec::new();
+        self.locate(std::slice::from_ref(id), &mut places)?;
+        let Some(Location { pack, slot }) = places.pop().flatten() else {
+            return Err(Error::ChunkMissing { id: *id });
+        };
+        let Some(place) = pack.directory().place(slot) else { return Err(Error::ChunkMissing { id: *id }) };
+        let plain = self.nodes.get(pack.id(), place.frame, || {
+            let mut plain = Vec::new();
+            self.read_frame(&pack, place.frame, &mut Vec::new(), &mut plain)?;
+            Ok::<_, Error>(plain)
+        })?;
+        let offset = pack.directory().frame_offset(place.frame).unwrap_or(0);
+        let from = place.offset as usize;
+        match plain.get(from..from + place.length as usize) {
+            Some(bytes) if frame::is_authentic(Content::Map, id, bytes) => Node::decode(pack.object().as_str(), bytes),
+            _ => Err(Error::damaged(pack.object(), offset, format!("map node {id} has other bytes"))),
+        }
+    }
+
+    /// The leaves of a backup's map that touch a range of the volume, in order.
+    pub fn leaves<'a>(&'a self, record: &Record, range: Range<u64>) -> MapLeaves<'a> {
+        let chunk_bytes = self.descriptor().chunk_size.bytes();
+        MapLeaves::new(record.map.clone(), record.volume_bytes, chunk_bytes, range, |id| self.node(id))
+    }
+}

@@ -1,0 +1,193 @@
+//! What can go wrong in a repository.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::id::{BackupId, ChunkId, PackId, VolumeId};
+
+/// An error of the store. Every variant names what failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The storage failed.
+    #[error("the repository's storage failed")]
+    Backend(#[from] cinderblock_backend::Error),
+    /// There is no repository at this place.
+    #[error("there is no repository at {location}: make one with 'cinderblock init', or check the path")]
+    NotARepository {
+        /// Path or URL.
+        location: String,
+    },
+    /// There is a repository, or something else, where a new one should be made.
+    #[error("{location} is not empty: a new repository needs a place of its own")]
+    NotEmpty {
+        /// Path or URL.
+        location: String,
+    },
+    /// There is already a repository where a new one should be made.
+    #[error("there is already a repository at {location}: use it, or choose another place")]
+    AlreadyARepository {
+        /// Path or URL.
+        location: String,
+    },
+    /// The object was written by a newer program.
+    #[error(
+        "{object} has format version {version}, this program knows versions up to {supported}: use a newer cinderblock"
+    )]
+    NewerFormat {
+        /// Name of the object.
+        object: String,
+        /// Version that it states.
+        version: u32,
+        /// Newest version that this program knows.
+        supported: u32,
+    },
+    /// The object needs something that this program does not have, such as a key.
+    #[error("{object} cannot be read: {reason}")]
+    Unsupported {
+        /// Name of the object.
+        object: String,
+        /// What it needs.
+        reason: String,
+    },
+    /// An object's bytes are not what was written.
+    #[error("{object} is damaged at byte {offset}: {reason}")]
+    Damaged {
+        /// Name of the object.
+        object: String,
+        /// Where in the object, in bytes from its start.
+        offset: u64,
+        /// What does not agree.
+        reason: String,
+    },
+    /// No pack holds this chunk or map node.
+    #[error("chunk {id} is not in the repository: run 'cinderblock rebuild-index', then 'cinderblock verify'")]
+    ChunkMissing {
+        /// The chunk.
+        id: ChunkId,
+    },
+    /// A map does not describe a volume.
+    #[error("the map of backup {backup} is damaged: {reason}")]
+    BadMap {
+        /// The backup.
+        backup: BackupId,
+        /// What does not agree.
+        reason: String,
+    },
+    /// There is no such backup.
+    #[error("there is no backup {text}: 'cinderblock list' shows what there is")]
+    BackupNotFound {
+        /// What was asked for.
+        text: String,
+    },
+    /// More than one backup fits.
+    #[error("{text} fits {count} backups, such as {first} and {second}: give more of its id")]
+    BackupAmbiguous {
+        /// What was asked for.
+        text: String,
+        /// How many fit.
+        count: usize,
+        /// One of them.
+        first: BackupId,
+        /// Another.
+        second: BackupId,
+    },
+    /// A backup with this id exists.
+    #[error("there is already a backup {id} (of volume {volume}): leave --backup-id out to get a new id")]
+    BackupExists {
+        /// The id.
+        id: BackupId,
+        /// Its volume.
+        volume: VolumeId,
+    },
+    /// An id is not of the form that it has to be.
+    #[error("{text:?} is not a {kind}: {reason}")]
+    InvalidId {
+        /// What kind of id.
+        kind: &'static str,
+        /// What was given.
+        text: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Something is larger than the format allows.
+    #[error("{what} would be larger than the format allows ({bytes} bytes, at most {limit})")]
+    TooLarge {
+        /// What.
+        what: &'static str,
+        /// Its size.
+        bytes: u64,
+        /// The format's limit.
+        limit: u64,
+    },
+    /// The local index failed.
+    #[error("the index in {} failed: it is only a cache, delete that folder and run the command again", path.display())]
+    Index {
+        /// Folder of the index.
+        path: PathBuf,
+        /// RocksDB's words.
+        #[source]
+        source: rocksdb::Error,
+    },
+    /// The local cache folder failed.
+    #[error("the cache folder {} failed: check it, or choose another with --cache-dir", path.display())]
+    Cache {
+        /// The file or folder.
+        path: PathBuf,
+        /// The system's words.
+        #[source]
+        source: io::Error,
+    },
+    /// The index names a pack that the repository does not have.
+    #[error("pack {pack} is missing from the repository")]
+    PackMissing {
+        /// The pack.
+        pack: PackId,
+    },
+    /// Compression failed.
+    #[error("compression failed")]
+    Compression {
+        /// zstd's words.
+        #[source]
+        source: io::Error,
+    },
+    /// The system's random source failed.
+    #[error("the system's random source failed")]
+    Random {
+        /// The system's words.
+        #[source]
+        source: getrandom::Error,
+    },
+    /// Bytes could not be encoded: a defect of this program.
+    #[error("{what} could not be encoded")]
+    Encode {
+        /// What.
+        what: &'static str,
+        /// The codec's words.
+        #[source]
+        source: bincode::error::EncodeError,
+    },
+}
+
+impl Error {
+    /// Whether this says that the repository holds wrong or missing bytes (rather than that an operation failed).
+    pub fn is_damage(&self) -> bool {
+        match self {
+            Error::Damaged { .. } | Error::ChunkMissing { .. } | Error::BadMap { .. } | Error::PackMissing { .. } => {
+                true
+            }
+            Error::NewerFormat { .. } | Error::Unsupported { .. } => true,
+            Error::Backend(error) => matches!(
+                error,
+                cinderblock_backend::Error::NotFound { .. }
+                    | cinderblock_backend::Error::UnexpectedEnd { .. }
+                    | cinderblock_backend::Error::TooLarge { .. }
+            ),
+            _ => false,
+        }
+    }
+
+    pub(crate) fn damaged(object: impl ToString, offset: u64, reason: impl Into<String>) -> Self {
+        Error::Damaged { object: object.to_string(), offset, reason: reason.into() }
+    }
+}

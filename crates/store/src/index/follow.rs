@@ -1,0 +1,234 @@
+//! Bringing the index up to date with the repository's segments.
+
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
+
+use cinderblock_backend::Backend;
+
+use crate::error::Error;
+use crate::id::{PackId, RepositoryId, SegmentId, SessionId};
+use crate::index::database::Database;
+use crate::index::lock::Lock;
+use crate::layout;
+use crate::pack::PackReader;
+use crate::segment::{self, PackSummary, SEGMENT_TARGET_BYTES};
+
+/// What a rebuild of the index found.
+#[derive(Debug, Default)]
+pub(crate) struct RebuildOutcome {
+    /// Segments that were read.
+    pub segments: u64,
+    /// Segments that could not be read: their packs' own directories were used.
+    pub unreadable_segments: Vec<(SegmentId, Error)>,
+    /// Packs that no readable segment named.
+    pub adopted_packs: u64,
+    /// Packs whose directory could not be read.
+    pub unreadable_packs: Vec<(PackId, Error)>,
+    /// Why segments for the adopted packs could not be written, where that is so.
+    pub not_written: Option<Error>,
+}
+
+fn list_segments(backend: &dyn Backend) -> Result<HashSet<SegmentId>, Error> {
+    let mut found = HashSet::new();
+    backend.list(layout::SEGMENTS, &mut |info| {
+        found.extend(layout::parse_segment(&info.name));
+        Ok(())
+    })?;
+    Ok(found)
+}
+
+/// Opens the index, up to date with the repository's segments as they are now.
+pub(crate) fn open(
+    folder: &Path,
+    repository: RepositoryId,
+    backend: &dyn Backend,
+    cache_bytes: usize,
+) -> Result<Database, Error> {
+    let path = folder.join("index");
+    let wanted = list_segments(backend)?;
+    // Twice: another process may delete a stale index between our look and our opening.
+    for _ in 0..2 {
+        if let Some(database) = open_current(folder, &path, repository, &wanted, cache_bytes)? {
+            return Ok(database);
+        }
+        let lock = Lock::exclusive(folder)?;
+        follow(&path, repository, backend, cache_bytes, false)?;
+        drop(lock);
+    }
+    let _lock = Lock::shared(folder)?;
+    Database::open_to_read(&path, cache_bytes)
+}
+
+/// Opens the index for reading, if it knows the wanted segments and no others.
+fn open_current(
+    folder: &Path,
+    path: &Path,
+    repository: RepositoryId,
+    wanted: &HashSet<SegmentId>,
+    cache_bytes: usize,
+) -> Result<Option<Database>, Error> {
+    let _lock = Lock::shared(folder)?;
+    if !path.join("CURRENT").exists() {
+        return Ok(None);
+    }
+    // An index that can't be read is a cache that is rebuilt.
+    let Ok(database) = Database::open_to_read(path, cache_bytes) else { return Ok(None) };
+    if !database.is_for(repository)? {
+        return Ok(None);
+    }
+    let known: HashSet<SegmentId> = database.segments()?.into_iter().collect();
+    // Segments that another process added meanwhile are welcome.
+    Ok(wanted.is_subset(&known).then_some(database))
+}
+
+/// Reads everything again.
+pub(crate) fn rebuild(
+    folder: &Path,
+    repository: RepositoryId,
+    backend: &dyn Backend,
+    cache_bytes: usize,
+) -> Result<RebuildOutcome, Error> {
+    let _lock = Lock::exclusive(folder)?;
+    follow(&folder.join("index"), repository, backend, cache_bytes, true)
+}
+
+fn remove(path: &Path) -> Result<(), Error> {
+    match std::fs::remove_dir_all(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(Error::Cache { path: path.to_owned(), source: error })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Under the exclusive lock: adds what is new. Where the index is new, stale or for something else, or `anew` says so,
+/// it is made from nothing, and packs that no segment names are taken in as well.
+fn follow(
+    path: &Path,
+    repository: RepositoryId,
+    backend: &dyn Backend,
+    cache_bytes: usize,
+    mut anew: bool,
+) -> Result<RebuildOutcome, Error> {
+    let wanted = list_segments(backend)?;
+    let mut known = HashSet::new();
+    if !anew {
+        let usable = Database::open_to_write(path, cache_bytes).and_then(|database| {
+            known = database.segments()?.into_iter().collect();
+            Ok(database.is_for(repository)?.then_some(database))
+        });
+        match usable {
+            // A segment that is gone took packs with it; chunks may have another copy that the index does not know.
+            Ok(Some(database)) if known.is_subset(&wanted) => {
+                let mut outcome = RebuildOutcome::default();
+                add_segments(&database, repository, backend, wanted.difference(&known), &mut outcome)?;
+                database.finish()?;
+                return Ok(outcome);
+            }
+            _ => anew = true,
+        }
+    }
+    debug_assert!(anew);
+    remove(path)?;
+    let database = Database::open_to_write(path, cache_bytes)?;
+    let mut outcome = RebuildOutcome::default();
+    add_segments(&database, repository, backend, wanted.iter(), &mut outcome)?;
+    adopt_packs(&database, repository, backend, &mut outcome)?;
+    // Last: an index that was not finished is not taken for one.
+    database.label(repository)?;
+    database.finish()?;
+    Ok(outcome)
+}
+
+fn add_segments<'a>(
+    database: &Database,
+    repository: RepositoryId,
+    backend: &dyn Backend,
+    segments: impl Iterator<Item = &'a SegmentId>,
+    outcome: &mut RebuildOutcome,
+) -> Result<(), Error> {
+    for id in segments {
+        match segment::read(backend, repository, *id) {
+            Ok((_, packs)) => database.add(Some(*id), &packs)?,
+            // Damage costs speed, not data: a rebuild reads the packs themselves. It is marked as read, or every
+            // command would try again.
+            Err(error) if error.is_damage() => {
+                database.add(Some(*id), &[])?;
+                outcome.unreadable_segments.push((*id, error));
+                continue;
+            }
+            Err(error) => return Err(error),
+        }
+        outcome.segments += 1;
+    }
+    Ok(())
+}
+
+/// Takes in packs that no segment named, and writes segments for them, one or more per session that wrote them.
+fn adopt_packs(
+    database: &Database,
+    repository: RepositoryId,
+    backend: &dyn Backend,
+    outcome: &mut RebuildOutcome,
+) -> Result<(), Error> {
+    let mut orphans = Vec::new();
+    let mut failed = None;
+    backend
+        .list(layout::PACKS, &mut |info| {
+            if let Some(id) = layout::parse_pack(&info.name) {
+                match database.has_pack(id) {
+                    Ok(true) => {}
+                    Ok(false) => orphans.push(id),
+                    Err(error) => {
+                        failed = Some(error);
+                        return Err(cinderblock_backend::Error::Stopped);
+                    }
+                }
+            }
+            Ok(())
+        })
+        .or_else(|error| failed.take().map_or(Err(error.into()), Err))?;
+    let mut pending: HashMap<SessionId, Vec<PackSummary>> = HashMap::new();
+    for id in orphans {
+        match PackReader::open(backend, repository, id) {
+            Ok(pack) => {
+                let summary = PackSummary::of_reader(&pack);
+                database.add(None, std::slice::from_ref(&summary))?;
+                outcome.adopted_packs += 1;
+                let packs = pending.entry(pack.session()).or_default();
+                packs.push(summary);
+                if packs.iter().map(PackSummary::encoded_bytes).sum::<usize>() >= SEGMENT_TARGET_BYTES {
+                    let packs = std::mem::take(packs);
+                    write_segment(database, repository, backend, pack.session(), &packs, outcome)?;
+                }
+            }
+            Err(error) if error.is_damage() => outcome.unreadable_packs.push((id, error)),
+            Err(error) => return Err(error),
+        }
+    }
+    for (session, packs) in pending {
+        write_segment(database, repository, backend, session, &packs, outcome)?;
+    }
+    Ok(())
+}
+
+fn write_segment(
+    database: &Database,
+    repository: RepositoryId,
+    backend: &dyn Backend,
+    session: SessionId,
+    packs: &[PackSummary],
+    outcome: &mut RebuildOutcome,
+) -> Result<(), Error> {
+    if packs.is_empty() || outcome.not_written.is_some() {
+        return Ok(());
+    }
+    match segment::write(backend, repository, session, packs) {
+        Ok((id, _)) => database.add(Some(id), &[]),
+        // A repository that may only be read is still restored from: the index has the packs.
+        Err(error) => {
+            outcome.not_written = Some(error);
+            Ok(())
+        }
+    }
+}

@@ -1,0 +1,22 @@
+//! Where chunks are: RocksDB on disk, and the directories of the packs in use in memory.
+//!
+//! The index is a cache (invariant I3). It lives in a folder of the host, never in the repository; deleted, it is rebuilt
+//! from the index segments, and those from the packs' directories.
+//!
+//! **RocksDB** maps the first 16 bytes of a chunk's id to a pack's number and the chunk's slot in that pack: 22 bytes.
+//! The rest stands in the pack's directory. **The neighbourhood** keeps directories that were met: chunks that were
+//! written together are looked up together, so that after one look-up in RocksDB the next thousand are answered from memory.
+//!
+//! **Several processes of one host** share the folder, though RocksDB lets only one process write. A process opens
+//! the database for reading, and only to follow new segments does it take an exclusive file lock, open it for writing,
+//! add what is new, and close it. Readers hold every file of the database open from the start, so that a writer that
+//! compacts and deletes files does not disturb them; the moment of opening is guarded by a shared lock.
+
+mod database;
+mod follow;
+mod lock;
+mod neighbourhood;
+
+pub(crate) use database::Database;
+pub(crate) use follow::{open, rebuild};
+pub(crate) use neighbourhood::Neighbourhood;

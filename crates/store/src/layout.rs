@@ -1,0 +1,94 @@
+//! Names of the objects of a repository.
+
+use cinderblock_backend::ObjectName;
+
+use crate::error::Error;
+use crate::id::{BackupId, PackId, SegmentId, SessionId, VolumeId};
+
+/// The repository's descriptor, the only object that is text.
+pub(crate) const DESCRIPTOR: &str = "cinderblock.json";
+pub(crate) const PACKS: &str = "packs/";
+pub(crate) const SEGMENTS: &str = "index/";
+pub(crate) const BACKUPS: &str = "backups/";
+
+fn name(text: String) -> Result<ObjectName, Error> {
+    Ok(ObjectName::new(text)?)
+}
+
+pub(crate) fn descriptor() -> Result<ObjectName, Error> {
+    name(DESCRIPTOR.to_owned())
+}
+
+/// `packs/ab/<pack id>`: 256 folders, named for the id's first byte.
+pub(crate) fn pack(id: PackId) -> Result<ObjectName, Error> {
+    let [first, ..] = *id.as_bytes();
+    name(format!("{PACKS}{first:02x}/{id}"))
+}
+
+pub(crate) fn segment(id: SegmentId) -> Result<ObjectName, Error> {
+    name(format!("{SEGMENTS}{id}"))
+}
+
+pub(crate) fn record(volume: &VolumeId, id: BackupId) -> Result<ObjectName, Error> {
+    name(format!("{BACKUPS}{volume}/{id}"))
+}
+
+/// `sessions/<session id>/<number>`: a renewal is a new object with a higher number.
+pub(crate) fn session(id: SessionId, number: u32) -> Result<ObjectName, Error> {
+    name(format!("sessions/{id}/{number:08}"))
+}
+
+/// The pack that an object under `packs/` is, if its name is a pack's.
+pub(crate) fn parse_pack(object: &ObjectName) -> Option<PackId> {
+    let id: PackId = object.file_name().parse().ok()?;
+    (pack(id).ok()?.as_str() == object.as_str()).then_some(id)
+}
+
+/// The segment that an object under `index/` is, if its name is a segment's.
+pub(crate) fn parse_segment(object: &ObjectName) -> Option<SegmentId> {
+    let id: SegmentId = object.file_name().parse().ok()?;
+    (segment(id).ok()?.as_str() == object.as_str()).then_some(id)
+}
+
+/// The volume and backup of an object under `backups/`, if its name is a record's.
+pub(crate) fn parse_record(object: &ObjectName) -> Option<(VolumeId, BackupId)> {
+    let (volume, id) = object.as_str().strip_prefix(BACKUPS)?.split_once('/')?;
+    let (volume, id) = (VolumeId::new(volume).ok()?, id.parse().ok()?);
+    (record(&volume, id).ok()?.as_str() == object.as_str()).then_some((volume, id))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_round_trip_and_never_change() -> Result<(), Error> {
+        let pack_name = pack(PackId::from_bytes([0xab; 16]))?;
+        assert_eq!(pack_name.as_str(), "packs/ab/abababababababababababababababab");
+        assert_eq!(parse_pack(&pack_name), Some(PackId::from_bytes([0xab; 16])));
+        let segment_name = segment(SegmentId::from_bytes([1; 16]))?;
+        assert_eq!(segment_name.as_str(), "index/01010101010101010101010101010101");
+        assert_eq!(parse_segment(&segment_name), Some(SegmentId::from_bytes([1; 16])));
+        let (volume, id) = (VolumeId::new("vm-1")?, BackupId::from_bytes([2; 16]));
+        let record_name = record(&volume, id)?;
+        assert_eq!(record_name.as_str(), "backups/vm-1/02020202-0202-0202-0202-020202020202");
+        assert_eq!(parse_record(&record_name), Some((volume, id)));
+        assert_eq!(
+            session(SessionId::from_bytes([3; 16]), 1)?.as_str(),
+            "sessions/03030303030303030303030303030303/00000001"
+        );
+        Ok(())
+    }
+
+    #[test]
+    fn names_of_something_else_are_nothing() -> Result<(), Error> {
+        for text in
+            ["packs/aa/abababababababababababababababab", "packs/ab/xx", "packs/abababababababababababababababab"]
+        {
+            assert_eq!(parse_pack(&ObjectName::new(text)?), None, "{text}");
+        }
+        assert_eq!(parse_record(&ObjectName::new("backups/vm/1")?), None);
+        assert_eq!(parse_record(&ObjectName::new("backups/vm/x/02020202-0202-0202-0202-020202020202")?), None);
+        Ok(())
+    }
+}

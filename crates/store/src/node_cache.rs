@@ -1,0 +1,43 @@
+//! A few decoded frames of map nodes: a frame holds neighbours, which are wanted next.
+
+use std::num::NonZeroUsize;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use lru::LruCache;
+
+use crate::id::PackId;
+use crate::pack::FRAME_TARGET_BYTES;
+
+type Frames = LruCache<(PackId, u32), Arc<Vec<u8>>>;
+
+/// A bounded cache of plain frames.
+#[derive(Debug)]
+pub(crate) struct NodeCache {
+    frames: Mutex<Frames>,
+}
+
+impl NodeCache {
+    pub(crate) fn new(memory_bytes: usize) -> Self {
+        let frames = NonZeroUsize::new(memory_bytes / FRAME_TARGET_BYTES).unwrap_or(NonZeroUsize::MIN);
+        Self { frames: Mutex::new(LruCache::new(frames)) }
+    }
+
+    /// The frame, read by `load` where it is not there. Two threads may load the same frame: both get the right bytes.
+    pub(crate) fn get<E>(
+        &self,
+        pack: PackId,
+        frame: u32,
+        load: impl FnOnce() -> Result<Vec<u8>, E>,
+    ) -> Result<Arc<Vec<u8>>, E> {
+        if let Some(found) = self.lock().get(&(pack, frame)) {
+            return Ok(Arc::clone(found));
+        }
+        let loaded = Arc::new(load()?);
+        self.lock().put((pack, frame), Arc::clone(&loaded));
+        Ok(loaded)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Frames> {
+        self.frames.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

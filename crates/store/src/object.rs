@@ -1,0 +1,237 @@
+//! What all binary objects share: a 64-byte header, and for the small ones a checked envelope around one structure.
+
+use cinderblock_backend::{Backend, ObjectName};
+
+use crate::error::Error;
+use crate::id::{RepositoryId, SessionId};
+
+/// Newest version of the binary objects that this program knows and the one that it writes.
+pub const FORMAT_VERSION: u8 = 1;
+
+/// Length of every binary object's header, in bytes.
+pub(crate) const HEADER_BYTES: usize = 64;
+
+/// Length of the BLAKE3 checksum that ends an envelope, in bytes.
+const CHECKSUM_BYTES: usize = 32;
+
+/// Largest object that is read whole as an envelope: 96 MiB.
+const ENVELOPE_LIMIT: u64 = 96 << 20;
+
+const MAGIC: [u8; 8] = *b"CINDRBLK";
+
+/// Kind of an object, as its header states it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+#[non_exhaustive]
+pub enum Kind {
+    /// A pack of volume data.
+    DataPack = 1,
+    /// A pack of map nodes.
+    MapPack = 2,
+    /// An index segment.
+    Segment = 3,
+    /// A backup's record.
+    Record = 4,
+    /// A writer's announcement.
+    Session = 5,
+}
+
+impl Kind {
+    fn from_byte(byte: u8) -> Option<Self> {
+        [Kind::DataPack, Kind::MapPack, Kind::Segment, Kind::Record, Kind::Session]
+            .into_iter()
+            .find(|kind| *kind as u8 == byte)
+    }
+}
+
+/// The header of every binary object: what it is, and which repository, name and writer it belongs to. Checked on
+/// every read, so that an object that was swapped with another, or copied from elsewhere, is noticed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Header {
+    pub kind: Kind,
+    pub repository: RepositoryId,
+    /// The object's own id: the one in its name.
+    pub id: [u8; 16],
+    /// The session that wrote it.
+    pub session: SessionId,
+}
+
+fn array<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
+    bytes.get(at..at + N)?.try_into().ok()
+}
+
+impl Header {
+    pub(crate) fn encode(&self) -> [u8; HEADER_BYTES] {
+        let mut bytes = [0; HEADER_BYTES];
+        bytes[0..8].copy_from_slice(&MAGIC);
+        bytes[8] = self.kind as u8;
+        bytes[9] = FORMAT_VERSION;
+        // 10: seal (0 = none), 11: flags, 12..16: reserved; all zero in what this version writes.
+        bytes[16..32].copy_from_slice(self.repository.as_bytes());
+        bytes[32..48].copy_from_slice(&self.id);
+        bytes[48..64].copy_from_slice(self.session.as_bytes());
+        bytes
+    }
+
+    /// Reads the header at the start of `bytes`.
+    pub(crate) fn decode(object: &str, bytes: &[u8]) -> Result<Self, Error> {
+        let short = || Error::damaged(object, bytes.len() as u64, "it ends within its header");
+        let magic: [u8; 8] = array(bytes, 0).ok_or_else(short)?;
+        if magic != MAGIC {
+            return Err(Error::damaged(object, 0, "it is not an object of a cinderblock repository"));
+        }
+        let [kind, version, seal, flags]: [u8; 4] = array(bytes, 8).ok_or_else(short)?;
+        let reserved: [u8; 4] = array(bytes, 12).ok_or_else(short)?;
+        if version > FORMAT_VERSION {
+            return Err(Error::NewerFormat {
+                object: object.to_owned(),
+                version: version.into(),
+                supported: FORMAT_VERSION.into(),
+            });
+        }
+        if version == 0 {
+            return Err(Error::damaged(object, 9, "format version 0 was never written"));
+        }
+        if seal != 0 {
+            return Err(Error::Unsupported {
+                object: object.to_owned(),
+                reason: format!("it is sealed (mode {seal})"),
+            });
+        }
+        if flags != 0 || reserved != [0; 4] {
+            return Err(Error::damaged(object, 11, "reserved bytes of the header are not zero"));
+        }
+        Ok(Self {
+            kind: Kind::from_byte(kind).ok_or_else(|| Error::damaged(object, 8, format!("unknown kind {kind}")))?,
+            repository: RepositoryId::from_bytes(array(bytes, 16).ok_or_else(short)?),
+            id: array(bytes, 32).ok_or_else(short)?,
+            session: SessionId::from_bytes(array(bytes, 48).ok_or_else(short)?),
+        })
+    }
+
+    /// Refuses an object of another kind, of another repository or of another name.
+    pub(crate) fn expect(
+        &self,
+        object: &str,
+        kinds: &[Kind],
+        repository: RepositoryId,
+        id: [u8; 16],
+    ) -> Result<(), Error> {
+        if !kinds.contains(&self.kind) {
+            return Err(Error::damaged(object, 8, format!("it is a {:?}, which does not belong here", self.kind)));
+        }
+        if self.repository != repository {
+            return Err(Error::damaged(object, 16, format!("it belongs to repository {}", self.repository)));
+        }
+        if self.id != id {
+            return Err(Error::damaged(object, 32, "its id is not the one in its name"));
+        }
+        Ok(())
+    }
+}
+
+/// Writes an envelope: header, body, BLAKE3 of both.
+pub(crate) fn put_envelope(
+    backend: &dyn Backend,
+    name: &ObjectName,
+    header: &Header,
+    body: &[u8],
+) -> Result<u64, Error> {
+    let header = header.encode();
+    let bytes = (header.len() + body.len() + CHECKSUM_BYTES) as u64;
+    if bytes > ENVELOPE_LIMIT {
+        return Err(Error::TooLarge { what: "an object", bytes, limit: ENVELOPE_LIMIT });
+    }
+    let checksum = checksum(&[&header, body]);
+    backend.put(name, &[&header, body, &checksum])?;
+    Ok(bytes)
+}
+
+/// Reads an envelope; the header and the verified body.
+pub(crate) fn get_envelope(backend: &dyn Backend, name: &ObjectName) -> Result<(Header, Vec<u8>), Error> {
+    let bytes = backend.get(name, ENVELOPE_LIMIT)?;
+    open_envelope(name.as_str(), bytes)
+}
+
+fn open_envelope(object: &str, mut bytes: Vec<u8>) -> Result<(Header, Vec<u8>), Error> {
+    let header = Header::decode(object, &bytes)?;
+    let split = bytes.len().checked_sub(CHECKSUM_BYTES).filter(|at| *at >= HEADER_BYTES);
+    let Some((content, stored)) = split.and_then(|at| bytes.split_at_checked(at)) else {
+        return Err(Error::damaged(object, bytes.len() as u64, "it ends before its checksum"));
+    };
+    if checksum(&[content]) != *stored {
+        return Err(Error::damaged(object, content.len() as u64, "its checksum does not agree with its bytes"));
+    }
+    bytes.truncate(bytes.len() - CHECKSUM_BYTES);
+    bytes.drain(..HEADER_BYTES);
+    Ok((header, bytes))
+}
+
+/// BLAKE3-256 over parts, one after the other.
+pub(crate) fn checksum(parts: &[&[u8]]) -> [u8; 32] {
+    let mut hasher = blake3::Hasher::new();
+    for part in parts {
+        hasher.update(part);
+    }
+    *hasher.finalize().as_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn header() -> Header {
+        Header {
+            kind: Kind::Segment,
+            repository: RepositoryId::from_bytes([1; 16]),
+            id: [2; 16],
+            session: SessionId::from_bytes([3; 16]),
+        }
+    }
+
+    fn envelope(body: &[u8]) -> Vec<u8> {
+        let header = header().encode();
+        [&header[..], body, &checksum(&[&header, body])].concat()
+    }
+
+    #[test]
+    fn header_golden_bytes() {
+        let mut expected = b"CINDRBLK\x03\x01\0\0\0\0\0\0".to_vec();
+        expected.extend([1; 16]);
+        expected.extend([2; 16]);
+        expected.extend([3; 16]);
+        assert_eq!(header().encode().to_vec(), expected);
+    }
+
+    #[test]
+    fn every_flipped_bit_is_noticed() -> Result<(), Error> {
+        let good = envelope(b"body");
+        assert_eq!(open_envelope("x", good.clone())?, (header(), b"body".to_vec()));
+        for bit in 0..good.len() * 8 {
+            let mut bad = good.clone();
+            bad[bit / 8] ^= 1 << (bit % 8);
+            assert!(open_envelope("x", bad).is_err(), "bit {bit}");
+        }
+        for length in 0..good.len() {
+            assert!(open_envelope("x", good[..length].to_vec()).is_err(), "length {length}");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_newer_version_is_named_as_such() {
+        let mut bytes = envelope(b"");
+        bytes[9] = FORMAT_VERSION + 1;
+        assert!(matches!(open_envelope("x", bytes), Err(Error::NewerFormat { version: 2, .. })));
+    }
+
+    #[test]
+    fn foreign_and_swapped_objects_are_refused() {
+        let header = header();
+        let kinds = [Kind::Segment];
+        assert!(header.expect("x", &kinds, header.repository, [2; 16]).is_ok());
+        assert!(header.expect("x", &[Kind::Record], header.repository, [2; 16]).is_err());
+        assert!(header.expect("x", &kinds, RepositoryId::from_bytes([9; 16]), [2; 16]).is_err());
+        assert!(header.expect("x", &kinds, header.repository, [9; 16]).is_err());
+    }
+}

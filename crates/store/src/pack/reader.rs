@@ -1,0 +1,113 @@
+//! Reading packs.
+
+use cinderblock_backend::{Backend, ObjectName};
+
+use crate::error::Error;
+use crate::id::{PackId, RepositoryId, SessionId};
+use crate::layout;
+use crate::object::{HEADER_BYTES, Header, Kind, checksum};
+use crate::pack::directory::Directory;
+use crate::pack::{Content, DIRECTORY_MAX_BYTES, FOOTER_BYTES, FOOTER_MAGIC};
+
+/// First guess at how much of a pack's tail holds its directory: 256 KiB is enough for 3,700 chunks.
+const TAIL_BYTES: usize = 256 << 10;
+
+/// A pack whose header and directory were read and checked.
+#[derive(Clone, Debug)]
+pub struct PackReader {
+    id: PackId,
+    name: ObjectName,
+    content: Content,
+    session: SessionId,
+    directory: Directory,
+    object_bytes: u64,
+}
+
+fn number<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
+    bytes.get(at..at + N)?.try_into().ok()
+}
+
+impl PackReader {
+    /// Reads the directory: two requests, three for a very full pack.
+    pub(crate) fn open(backend: &dyn Backend, repository: RepositoryId, id: PackId) -> Result<Self, Error> {
+        let name = layout::pack(id)?;
+        let object = name.as_str();
+        let missing = |error: cinderblock_backend::Error| match error.is_not_found() {
+            true => Error::PackMissing { pack: id },
+            false => error.into(),
+        };
+        let mut tail = backend.get_tail(&name, TAIL_BYTES).map_err(missing)?;
+        let size = tail.object_size;
+        if size < (HEADER_BYTES + FOOTER_BYTES) as u64 {
+            return Err(Error::damaged(object, size, "it is shorter than any pack"));
+        }
+        let footer_at = size - FOOTER_BYTES as u64;
+        let short = || Error::damaged(object, size, "it ends within its footer");
+        let footer =
+            tail.bytes.len().checked_sub(FOOTER_BYTES).and_then(|at| tail.bytes.get(at..)).ok_or_else(short)?;
+        let footer: [u8; FOOTER_BYTES] = number(footer, 0).ok_or_else(short)?;
+        if footer[56..] != FOOTER_MAGIC || footer[48..56] != [0; 8] {
+            return Err(Error::damaged(object, footer_at + 48, "it does not end as a pack does"));
+        }
+        let at = u64::from_le_bytes(number(&footer, 0).ok_or_else(short)?);
+        let length = u64::from(u32::from_le_bytes(number(&footer, 8).ok_or_else(short)?));
+        let chunks = u32::from_le_bytes(number(&footer, 12).ok_or_else(short)?);
+        if at < HEADER_BYTES as u64 || length > DIRECTORY_MAX_BYTES || at.checked_add(length) != Some(footer_at) {
+            return Err(Error::damaged(object, footer_at, "the footer's directory is not in the pack"));
+        }
+        let needed = length as usize + FOOTER_BYTES;
+        if tail.bytes.len() < needed {
+            tail = backend.get_tail(&name, needed).map_err(missing)?;
+        }
+        let from = tail.bytes.len().checked_sub(needed).ok_or_else(short)?;
+        let encoded = tail.bytes.get(from..from + length as usize).ok_or_else(short)?;
+        let mut header = [0; HEADER_BYTES];
+        backend.read_into(&name, 0, &mut header).map_err(missing)?;
+        if checksum(&[&header, encoded, &footer[..16]])[..] != footer[16..48] {
+            return Err(Error::damaged(object, at, "the checksum of header and directory does not agree"));
+        }
+        let header = Header::decode(object, &header)?;
+        header.expect(object, &[Kind::DataPack, Kind::MapPack], repository, *id.as_bytes())?;
+        let directory = Directory::decode(object, at, encoded)?;
+        if directory.end() != at || directory.ids().len() != chunks as usize {
+            return Err(Error::damaged(object, at, "directory and footer do not agree"));
+        }
+        let content = if header.kind == Kind::MapPack { Content::Map } else { Content::Data };
+        Ok(Self { id, name, content, session: header.session, directory, object_bytes: size })
+    }
+
+    pub(crate) fn without_hashes(mut self) -> Self {
+        self.directory = self.directory.without_hashes();
+        self
+    }
+
+    /// The pack's name.
+    pub fn id(&self) -> PackId {
+        self.id
+    }
+
+    /// Name of the object in the repository.
+    pub fn object(&self) -> &ObjectName {
+        &self.name
+    }
+
+    /// What it holds: volume data or map nodes.
+    pub fn content(&self) -> Content {
+        self.content
+    }
+
+    /// The session that wrote it.
+    pub fn session(&self) -> SessionId {
+        self.session
+    }
+
+    /// What is in it.
+    pub fn directory(&self) -> &Directory {
+        &self.directory
+    }
+
+    /// Length of the whole object in bytes.
+    pub fn object_bytes(&self) -> u64 {
+        self.object_bytes
+    }
+}

@@ -1,0 +1,127 @@
+//! Making packs.
+
+use crate::error::Error;
+use crate::id::{PackId, RepositoryId, SessionId};
+use crate::object::{Header, Kind, checksum};
+use crate::pack::directory::{Directory, Lists};
+use crate::pack::frame::EncodedFrame;
+use crate::pack::{Content, FOOTER_MAGIC, PACK_MAX_CHUNKS, PACK_TARGET_BYTES};
+
+/// Collects frames until they make a pack. Pure: it neither stores nor compresses.
+#[derive(Debug)]
+pub struct PackBuilder {
+    repository: RepositoryId,
+    session: SessionId,
+    content: Content,
+    target_bytes: usize,
+    frames: Vec<EncodedFrame>,
+    bytes: usize,
+    chunks: usize,
+}
+
+/// A pack that is ready to be stored.
+#[derive(Debug)]
+pub struct FinishedPack {
+    pub(crate) id: PackId,
+    pub(crate) content: Content,
+    pub(crate) directory: Directory,
+    header: [u8; 64],
+    frames: Vec<EncodedFrame>,
+    directory_bytes: Vec<u8>,
+    footer: [u8; 64],
+}
+
+impl PackBuilder {
+    pub(crate) fn new(repository: RepositoryId, session: SessionId, content: Content) -> Self {
+        Self { repository, session, content, target_bytes: PACK_TARGET_BYTES, frames: Vec::new(), bytes: 0, chunks: 0 }
+    }
+
+    /// Closes packs at so many stored bytes instead of [`PACK_TARGET_BYTES`], for those who have less memory.
+    #[must_use]
+    pub fn with_target_bytes(mut self, bytes: usize) -> Self {
+        self.target_bytes = bytes;
+        self
+    }
+
+    /// Adds a frame. Where it would make the pack too large, the pack before it is returned, finished.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`] for a frame of more than [`PACK_MAX_CHUNKS`] chunks; [`Error::Random`].
+    pub fn push(&mut self, frame: EncodedFrame) -> Result<Option<FinishedPack>, Error> {
+        if frame.chunks() > PACK_MAX_CHUNKS {
+            return Err(Error::TooLarge {
+                what: "a frame",
+                bytes: frame.chunks() as u64,
+                limit: PACK_MAX_CHUNKS as u64,
+            });
+        }
+        let full =
+            self.bytes + frame.stored_bytes() > self.target_bytes || self.chunks + frame.chunks() > PACK_MAX_CHUNKS;
+        let finished = if full { self.finish()? } else { None };
+        self.bytes += frame.stored_bytes();
+        self.chunks += frame.chunks();
+        self.frames.push(frame);
+        Ok(finished)
+    }
+
+    /// Finishes the pack, if anything was added since the last one; the builder is empty then.
+    ///
+    /// # Errors
+    /// [`Error::Random`].
+    pub fn finish(&mut self) -> Result<Option<FinishedPack>, Error> {
+        if self.frames.is_empty() {
+            return Ok(None);
+        }
+        let frames = std::mem::take(&mut self.frames);
+        (self.bytes, self.chunks) = (0, 0);
+        let id = PackId::random()?;
+        let kind = match self.content {
+            Content::Data => Kind::DataPack,
+            Content::Map => Kind::MapPack,
+        };
+        let header = Header { kind, repository: self.repository, id: *id.as_bytes(), session: self.session }.encode();
+        let mut lists = Lists::default();
+        for frame in &frames {
+            lists.frames.push(frame.entry);
+            for chunk in &frame.chunks {
+                lists.ids.push(chunk.id);
+                lists.lengths.push(chunk.length);
+            }
+            lists.hashes.extend_from_slice(&frame.hashes);
+        }
+        let directory = Directory::new("a new pack", 0, lists, true)?;
+        let directory_bytes = directory.encode()?;
+        let mut footer = [0; 64];
+        footer[0..8].copy_from_slice(&directory.end().to_le_bytes());
+        footer[8..12].copy_from_slice(&(directory_bytes.len() as u32).to_le_bytes());
+        footer[12..16].copy_from_slice(&(directory.ids().len() as u32).to_le_bytes());
+        let sum = checksum(&[&header, &directory_bytes, &footer[..16]]);
+        footer[16..48].copy_from_slice(&sum);
+        // 48..56 is reserved, and zero.
+        footer[56..64].copy_from_slice(&FOOTER_MAGIC);
+        Ok(Some(FinishedPack { id, content: self.content, directory, header, frames, directory_bytes, footer }))
+    }
+}
+
+impl FinishedPack {
+    /// The pack's name.
+    pub fn id(&self) -> PackId {
+        self.id
+    }
+
+    /// Length of the whole object in bytes.
+    pub fn object_bytes(&self) -> u64 {
+        self.directory.end() + (self.directory_bytes.len() + self.footer.len()) as u64
+    }
+
+    /// What it holds.
+    pub fn directory(&self) -> &Directory {
+        &self.directory
+    }
+
+    /// The object's bytes, in parts that follow each other.
+    pub(crate) fn parts(&self) -> Vec<&[u8]> {
+        let frames = self.frames.iter().map(|frame| frame.bytes.as_slice());
+        [&self.header[..]].into_iter().chain(frames).chain([&self.directory_bytes[..], &self.footer]).collect()
+    }
+}

@@ -1,0 +1,293 @@
+//! A repository: making, opening, and what is in it.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use cinderblock_backend::Backend;
+use cinderblock_chunker::ChunkSize;
+
+use crate::descriptor::Descriptor;
+use crate::error::Error;
+use crate::id::{BackupId, PackId, RepositoryId, VolumeId};
+use crate::index::{self, Database, Neighbourhood};
+use crate::layout;
+use crate::node_cache::NodeCache;
+use crate::pack::{Content, PackReader};
+use crate::record::Record;
+use crate::time::Timestamp;
+
+/// Where a chunk (or map node) is.
+#[derive(Clone, Debug)]
+pub struct Location {
+    /// Its pack.
+    pub pack: Arc<PackReader>,
+    /// Its slot in the pack's directory.
+    pub slot: u32,
+}
+
+/// How to use a repository from this host.
+#[derive(Clone, Debug)]
+pub struct OpenOptions {
+    /// Folder for the index; a subfolder named for the repository is made in it when the index is first needed.
+    pub cache_folder: PathBuf,
+    /// Bytes of memory for the index and for the directories of packs in use. At least 8 MiB are taken.
+    pub memory_bytes: usize,
+}
+
+impl OpenOptions {
+    /// This cache folder, and 48 MiB of memory.
+    pub fn new(cache_folder: impl Into<PathBuf>) -> Self {
+        Self { cache_folder: cache_folder.into(), memory_bytes: 48 << 20 }
+    }
+}
+
+/// An open repository. Opening reads its descriptor and nothing else: the index is opened when it is first needed.
+#[derive(Debug)]
+pub struct Repository {
+    pub(crate) backend: Arc<dyn Backend>,
+    descriptor: Descriptor,
+    index_folder: PathBuf,
+    memory_bytes: usize,
+    pub(crate) neighbourhood: Neighbourhood,
+    pub(crate) nodes: NodeCache,
+    index: RwLock<Option<Arc<Database>>>,
+    /// Taken while the index is being opened, so that it is opened once.
+    opening: Mutex<()>,
+}
+
+/// What [`Repository::rebuild_index`] did.
+#[derive(Debug, Default)]
+#[non_exhaustive]
+pub struct RebuildReport {
+    /// Index segments that were read.
+    pub segments: u64,
+    /// Packs that the index knows now.
+    pub packs: u64,
+    /// Packs that no readable segment named: their own directories were read, and new segments written.
+    pub adopted_packs: u64,
+    /// What could not be read, each with its name.
+    pub damage: Vec<Error>,
+    /// Why new segments could not be written, where that is so: the index is whole all the same.
+    pub segments_not_written: Option<Error>,
+}
+
+/// A pack, as the index knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PackInfo {
+    /// Its name.
+    pub id: PackId,
+    /// What it holds.
+    pub content: Content,
+    /// Length of the whole object in bytes.
+    pub object_bytes: u64,
+}
+
+impl Repository {
+    /// Makes a repository. The place has to be empty.
+    ///
+    /// # Errors
+    /// [`Error::AlreadyARepository`], [`Error::NotEmpty`], or what the storage says.
+    pub fn create(backend: &dyn Backend, chunk_size: ChunkSize) -> Result<RepositoryId, Error> {
+        let name = layout::descriptor()?;
+        let taken = || Error::AlreadyARepository { location: backend.location() };
+        match backend.size(&name) {
+            Ok(_) => return Err(taken()),
+            Err(error) if error.is_not_found() => {}
+            Err(error) => return Err(error.into()),
+        }
+        let mut empty = true;
+        let listed = backend.list("", &mut |_| {
+            empty = false;
+            Err(cinderblock_backend::Error::Stopped)
+        });
+        match listed {
+            Err(error) if empty => return Err(error.into()),
+            _ if !empty => return Err(Error::NotEmpty { location: backend.location() }),
+            _ => {}
+        }
+        let descriptor = Descriptor { repository: RepositoryId::random()?, chunk_size, created_at: Timestamp::now() };
+        match backend.put(&name, &[&descriptor.encode()]) {
+            Ok(()) => Ok(descriptor.repository),
+            Err(cinderblock_backend::Error::AlreadyExists { .. }) => Err(taken()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Opens a repository.
+    ///
+    /// # Errors
+    /// [`Error::NotARepository`], [`Error::NewerFormat`], or what the storage says.
+    pub fn open(backend: Arc<dyn Backend>, options: &OpenOptions) -> Result<Self, Error> {
+        let descriptor = Descriptor::load(&*backend)?;
+        let memory_bytes = options.memory_bytes.max(8 << 20);
+        Ok(Self {
+            backend,
+            index_folder: options.cache_folder.join(descriptor.repository.to_string()),
+            descriptor,
+            memory_bytes,
+            neighbourhood: Neighbourhood::new(memory_bytes / 2),
+            nodes: NodeCache::new(memory_bytes / 8),
+            index: RwLock::default(),
+            opening: Mutex::default(),
+        })
+    }
+
+    /// What the repository is.
+    pub fn descriptor(&self) -> &Descriptor {
+        &self.descriptor
+    }
+
+    /// Its identity.
+    pub fn id(&self) -> RepositoryId {
+        self.descriptor.repository
+    }
+
+    /// The storage that it is in.
+    pub fn backend(&self) -> &dyn Backend {
+        &*self.backend
+    }
+
+    /// Folder of this host's index of this repository.
+    pub fn index_folder(&self) -> &Path {
+        &self.index_folder
+    }
+
+    /// Ids of all backups, or of one volume's, in no particular order.
+    ///
+    /// # Errors
+    /// What the storage says.
+    pub fn backups(&self, volume: Option<&VolumeId>) -> Result<Vec<(VolumeId, BackupId)>, Error> {
+        let prefix = match volume {
+            Some(volume) => format!("{}{volume}/", layout::BACKUPS),
+            None => layout::BACKUPS.to_owned(),
+        };
+        let mut found = Vec::new();
+        self.backend.list(&prefix, &mut |info| {
+            found.extend(layout::parse_record(&info.name));
+            Ok(())
+        })?;
+        Ok(found)
+    }
+
+    /// Reads a backup's record.
+    ///
+    /// # Errors
+    /// [`Error::BackupNotFound`], [`Error::Damaged`], or what the storage says.
+    pub fn record(&self, volume: &VolumeId, id: BackupId) -> Result<Record, Error> {
+        Record::read(&*self.backend, self.id(), volume, id)
+    }
+
+    /// Finds a backup by its id, or by the beginning of its id if only one begins so.
+    ///
+    /// # Errors
+    /// [`Error::BackupNotFound`], [`Error::BackupAmbiguous`], or what the storage says.
+    pub fn find_backup(&self, text: &str) -> Result<(VolumeId, BackupId), Error> {
+        let not_found = || Error::BackupNotFound { text: text.to_owned() };
+        let wanted = text.to_ascii_lowercase();
+        if wanted.is_empty() || !wanted.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-') {
+            return Err(not_found());
+        }
+        let mut fitting: Vec<_> =
+            self.backups(None)?.into_iter().filter(|(_, id)| id.to_string().starts_with(&wanted)).collect();
+        if let [(_, first), (_, second), ..] = fitting.as_slice() {
+            return Err(Error::BackupAmbiguous {
+                text: text.to_owned(),
+                count: fitting.len(),
+                first: *first,
+                second: *second,
+            });
+        }
+        fitting.pop().ok_or_else(not_found)
+    }
+
+    /// The newest readable backup of a volume, if there is one.
+    ///
+    /// # Errors
+    /// What the storage says. Damaged records are passed over.
+    pub fn newest_backup(&self, volume: &VolumeId) -> Result<Option<Record>, Error> {
+        let mut newest: Option<Record> = None;
+        for (volume, id) in self.backups(Some(volume))? {
+            match self.record(&volume, id) {
+                Ok(record) if newest.as_ref().is_none_or(|best| best.created_at < record.created_at) => {
+                    newest = Some(record);
+                }
+                Err(error) if !error.is_damage() && !matches!(error, Error::BackupNotFound { .. }) => {
+                    return Err(error);
+                }
+                _ => {}
+            }
+        }
+        Ok(newest)
+    }
+
+    /// Removes a backup's record: from then on the backup does not exist. Others are not touched, and the space of
+    /// what no backup reaches any more is not freed yet.
+    ///
+    /// # Errors
+    /// [`Error::BackupNotFound`], or what the storage says.
+    pub fn delete_backup(&self, volume: &VolumeId, id: BackupId) -> Result<(), Error> {
+        match self.backend.delete(&layout::record(volume, id)?) {
+            Err(error) if error.is_not_found() => Err(Error::BackupNotFound { text: id.to_string() }),
+            other => Ok(other?),
+        }
+    }
+
+    /// The index, opened and brought up to date when it is first needed.
+    pub(crate) fn index(&self) -> Result<Arc<Database>, Error> {
+        let opened = || self.index.read().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(database) = opened() {
+            return Ok(database);
+        }
+        let _opening = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(database) = opened() {
+            return Ok(database);
+        }
+        let database = index::open(&self.index_folder, self.id(), &*self.backend, self.memory_bytes / 4)?;
+        let database = Arc::new(database);
+        *self.index.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&database));
+        Ok(database)
+    }
+
+    /// Brings the index up to date with what other writers, and this one, have added since it was opened.
+    ///
+    /// # Errors
+    /// What the storage or the index says.
+    pub fn refresh_index(&self) -> Result<(), Error> {
+        self.forget_index();
+        self.index().map(drop)
+    }
+
+    fn forget_index(&self) {
+        *self.index.write().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// Makes the index anew from the segments, and new segments for packs that none names.
+    ///
+    /// # Errors
+    /// What the storage or the index says; damage is in the report instead.
+    pub fn rebuild_index(&self) -> Result<RebuildReport, Error> {
+        self.forget_index();
+        self.neighbourhood.clear();
+        let outcome = index::rebuild(&self.index_folder, self.id(), &*self.backend, self.memory_bytes / 4)?;
+        let segments = outcome.unreadable_segments.into_iter().map(|(_, error)| error);
+        let packs = outcome.unreadable_packs.into_iter().map(|(_, error)| error);
+        Ok(RebuildReport {
+            segments: outcome.segments,
+            packs: self.packs()?.len() as u64,
+            adopted_packs: outcome.adopted_packs,
+            damage: segments.chain(packs).collect(),
+            segments_not_written: outcome.not_written,
+        })
+    }
+
+    /// The packs that the index knows, in no particular order.
+    ///
+    /// # Errors
+    /// What the storage or the index says.
+    pub fn packs(&self) -> Result<Vec<PackInfo>, Error> {
+        let packs = self.index()?.packs()?.into_iter();
+        Ok(packs
+            .map(|entry| PackInfo { id: entry.id, content: entry.content, object_bytes: entry.object_bytes })
+            .collect())
+    }
+}

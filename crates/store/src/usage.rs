@@ -1,0 +1,188 @@
+//! What a repository holds, and how much of it backups reach.
+
+use std::collections::{HashMap, HashSet};
+
+use cinderblock_backend::ObjectInfo;
+
+use crate::error::Error;
+use crate::id::{ChunkId, PackId};
+use crate::layout;
+use crate::map::{Item, Node};
+use crate::pack::{Content, PackReader};
+use crate::record::Record;
+use crate::repository::{Location, Repository};
+
+/// Sizes and counts of a repository.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Usage {
+    /// Backups whose record can be read.
+    pub backups: u64,
+    /// Volumes that have a backup.
+    pub volumes: u64,
+    /// Sizes of the volumes of all backups, added up, in bytes.
+    pub volume_bytes: u64,
+    /// Bytes of all objects of the repository.
+    pub stored_bytes: u64,
+    /// Of these, packs of volume data.
+    pub data_bytes: u64,
+    /// Of these, packs of map nodes.
+    pub map_bytes: u64,
+    /// Of these, index segments.
+    pub segment_bytes: u64,
+    /// Of these, records.
+    pub record_bytes: u64,
+    /// Number of packs.
+    pub packs: u64,
+    /// Distinct chunks that backups reach.
+    pub chunks: u64,
+    /// Plain bytes of these chunks.
+    pub chunk_bytes: u64,
+    /// Bytes in packs that no backup reaches. Of a frame that is reached in part, the part that is not, by plain length.
+    pub unreferenced_bytes: u64,
+    /// Chunks and map nodes that backups name and that are missing or unreadable.
+    pub missing: u64,
+}
+
+/// Which slots of which packs backups reach: one bit a chunk.
+#[derive(Debug, Default)]
+pub struct Reached {
+    packs: HashMap<PackId, Vec<u64>>,
+    missing: HashSet<ChunkId>,
+}
+
+impl Reached {
+    /// Marks a slot; whether it was not marked before.
+    fn mark(&mut self, pack: &PackReader, slot: u32) -> bool {
+        let words = pack.directory().ids().len().div_ceil(64);
+        let bits = self.packs.entry(pack.id()).or_insert_with(|| vec![0; words]);
+        let Some(word) = bits.get_mut(slot as usize / 64) else { return false };
+        let bit = 1 << (slot % 64);
+        let fresh = *word & bit == 0;
+        *word |= bit;
+        fresh
+    }
+
+    fn is_marked(&self, pack: PackId, slot: u32) -> bool {
+        let word = self.packs.get(&pack).and_then(|bits| bits.get(slot as usize / 64));
+        word.is_some_and(|word| word & (1 << (slot % 64)) != 0)
+    }
+}
+
+impl Repository {
+    /// Marks everything that a backup reaches. Nodes that were reached before, through any backup, are not read again.
+    ///
+    /// # Errors
+    /// What the storage or the index says; what is missing is remembered in `reached`.
+    pub fn reach(&self, record: &Record, reached: &mut Reached) -> Result<(), Error> {
+        self.reach_node(&record.map, reached)
+    }
+
+    fn reach_node(&self, node: &Node, reached: &mut Reached) -> Result<(), Error> {
+        let ids: Vec<ChunkId> = node
+            .items
+            .iter()
+            .filter_map(|item| match item {
+                Item::Child { id, .. } => Some(*id),
+                Item::Zeros(_) => None,
+            })
+            .collect();
+        let mut places = Vec::new();
+        self.locate(&ids, &mut places)?;
+        for (id, place) in ids.iter().zip(places) {
+            let Some(Location { pack, slot }) = place else {
+                reached.missing.insert(*id);
+                continue;
+            };
+            if !reached.mark(&pack, slot) || node.level == 0 {
+                continue;
+            }
+            match self.node(id) {
+                Ok(child) if child.level + 1 == node.level => self.reach_node(&child, reached)?,
+                Err(error) if !error.is_damage() => return Err(error),
+                _ => {
+                    reached.missing.insert(*id);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Works out what the repository holds. It reads every record, every map node once and every pack's directory.
+    ///
+    /// # Errors
+    /// What the storage or the index says.
+    pub fn usage(&self) -> Result<Usage, Error> {
+        let mut usage = Usage::default();
+        let mut packs = HashMap::new();
+        self.backend.list("", &mut |info: ObjectInfo| {
+            usage.stored_bytes += info.size;
+            if let Some(id) = layout::parse_pack(&info.name) {
+                packs.insert(id, info.size);
+            } else if layout::parse_segment(&info.name).is_some() {
+                usage.segment_bytes += info.size;
+            } else if layout::parse_record(&info.name).is_some() {
+                usage.record_bytes += info.size;
+            }
+            Ok(())
+        })?;
+        let mut reached = Reached::default();
+        let mut volumes = HashSet::new();
+        for (volume, id) in self.backups(None)? {
+            match self.record(&volume, id) {
+                Ok(record) => {
+                    usage.backups += 1;
+                    usage.volume_bytes += record.volume_bytes;
+                    self.reach(&record, &mut reached)?;
+                    volumes.insert(volume);
+                }
+                Err(Error::BackupNotFound { .. }) => {}
+                Err(error) if error.is_damage() => usage.missing += 1,
+                Err(error) => return Err(error),
+            }
+        }
+        usage.volumes = volumes.len() as u64;
+        usage.missing += reached.missing.len() as u64;
+        usage.packs = packs.len() as u64;
+        for (id, object_bytes) in packs {
+            let pack = match self.pack(id) {
+                Ok(pack) => pack,
+                Err(error) if error.is_damage() => {
+                    usage.data_bytes += object_bytes;
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            match pack.content() {
+                Content::Data => usage.data_bytes += object_bytes,
+                Content::Map => usage.map_bytes += object_bytes,
+            }
+            usage.unreferenced_bytes += self.unreferenced(&pack, &reached, &mut usage.chunks, &mut usage.chunk_bytes);
+        }
+        Ok(usage)
+    }
+
+    fn unreferenced(&self, pack: &PackReader, reached: &Reached, chunks: &mut u64, chunk_bytes: &mut u64) -> u64 {
+        let directory = pack.directory();
+        let mut live_stored = 0;
+        for (number, entry) in directory.frames().iter().enumerate() {
+            let number = number as u32;
+            let first = directory.first_slot(number).unwrap_or(0);
+            let mut live = 0;
+            for (slot, (_, place)) in (first..).zip(directory.frame_chunks(number)) {
+                if reached.is_marked(pack.id(), slot) {
+                    live += u64::from(place.length);
+                    if pack.content() == Content::Data {
+                        *chunks += 1;
+                        *chunk_bytes += u64::from(place.length);
+                    }
+                }
+            }
+            live_stored += u64::from(entry.stored_bytes) * live / u64::from(entry.plain_bytes).max(1);
+        }
+        match live_stored {
+            0 => pack.object_bytes(),
+            _ => directory.stored_bytes().saturating_sub(live_stored),
+        }
+    }
+}
