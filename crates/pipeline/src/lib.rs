@@ -1,5 +1,35 @@
-//! pipeline
+//! Backup, restore and verification of volumes, as pipelines that use all cores and a bounded amount of memory.
+//!
+//! An [`Engine`] has the worker threads; a [`Control`] accompanies each run, to stop it and to watch it. The repository
+//! itself is `cinderblock-store`'s.
+//!
+//! # Example
+//! Open a repository, back up a reader:
+//! ```
+//! use std::sync::Arc;
+//! use cinderblock_pipeline::{BackupOptions, Control, Engine, Settings, Source};
+//! use cinderblock_store::{OpenOptions, Repository, VolumeId};
+//!
+//! let (storage, cache) = (Arc::new(cinderblock_backend::Memory::new()), tempfile::tempdir()?);
+//! Repository::create(&*storage, cinderblock_chunker::ChunkSize::DEFAULT)?;
+//! let repository = Repository::open(storage, &OpenOptions::new(cache.path()))?;
+//! let engine = Engine::new(Settings::default())?;
+//!
+//! let volume = vec![7; 1_000_000];
+//! let source = Source::stream(Box::new(std::io::Cursor::new(volume.clone())), "memory");
+//! let options = BackupOptions::new(VolumeId::new("vm-1")?);
+//! let backup = engine.backup(&repository, source, &options, &Control::default())?;
+//! assert_eq!(backup.volume_bytes, 1_000_000);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod backup;
+mod buffer;
 mod engine;
 mod error;
+mod source;
+
+pub use backup::{BackupOptions, Chunker, Parent};
 pub use engine::{CancelToken, Control, Engine, Progress, Settings};
 pub use error::Error;
+pub use source::Source;

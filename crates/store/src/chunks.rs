@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::error::Error;
 use crate::id::{ChunkId, PackId};
+use crate::layout;
 use crate::map::{MapLeaves, Node};
 use crate::pack::{Content, PackReader, frame};
 use crate::record::Record;
@@ -26,6 +27,11 @@ impl Repository {
         let pack = Arc::new(PackReader::open(&*self.backend, self.id(), id)?.without_hashes());
         self.neighbourhood.insert(Arc::clone(&pack));
         Ok(pack)
+    }
+
+    /// Whether the object of a pack is in the repository: one small request, which does not look into it.
+    pub fn has_pack_object(&self, id: PackId) -> bool {
+        layout::pack(id).is_ok_and(|name| self.backend.size(&name).is_ok())
     }
 
     /// A pack with the SHA-256 hashes of its chunks, read anew.
@@ -54,7 +60,7 @@ impl Repository {
         if places.iter().all(Option::is_some) {
             return Ok(());
         }
-        let index = self.index()?;
+        let Some(index) = self.index()? else { return Ok(()) };
         for at in 0..ids.len() {
             let (Some(id), Some(None)) = (ids.get(at), places.get(at)) else { continue };
             let Some((entry, slot)) = index.locate(id)? else { continue };

@@ -50,10 +50,13 @@ pub struct Repository {
     memory_bytes: usize,
     pub(crate) neighbourhood: Neighbourhood,
     pub(crate) nodes: NodeCache,
-    index: RwLock<Option<Arc<Database>>>,
+    index: RwLock<Option<OpenIndex>>,
     /// Taken while the index is being opened, so that it is opened once.
     opening: Mutex<()>,
 }
+
+/// The index, or nothing where the repository had no packs when it was looked at.
+type OpenIndex = Option<Arc<Database>>;
 
 /// What [`Repository::rebuild_index`] did.
 #[derive(Debug, Default)]
@@ -233,7 +236,7 @@ impl Repository {
     }
 
     /// The index, opened and brought up to date when it is first needed.
-    pub(crate) fn index(&self) -> Result<Arc<Database>, Error> {
+    pub(crate) fn index(&self) -> Result<OpenIndex, Error> {
         let opened = || self.index.read().unwrap_or_else(PoisonError::into_inner).clone();
         if let Some(database) = opened() {
             return Ok(database);
@@ -243,8 +246,8 @@ impl Repository {
             return Ok(database);
         }
         let database = index::open(&self.index_folder, self.id(), &*self.backend, self.memory_bytes / 4)?;
-        let database = Arc::new(database);
-        *self.index.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&database));
+        let database = database.map(Arc::new);
+        *self.index.write().unwrap_or_else(PoisonError::into_inner) = Some(database.clone());
         Ok(database)
     }
 
@@ -285,7 +288,8 @@ impl Repository {
     /// # Errors
     /// What the storage or the index says.
     pub fn packs(&self) -> Result<Vec<PackInfo>, Error> {
-        let packs = self.index()?.packs()?.into_iter();
+        let Some(index) = self.index()? else { return Ok(Vec::new()) };
+        let packs = index.packs()?.into_iter();
         Ok(packs
             .map(|entry| PackInfo { id: entry.id, content: entry.content, object_bytes: entry.object_bytes })
             .collect())

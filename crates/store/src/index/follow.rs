@@ -37,26 +37,42 @@ fn list_segments(backend: &dyn Backend) -> Result<HashSet<SegmentId>, Error> {
     Ok(found)
 }
 
-/// Opens the index, up to date with the repository's segments as they are now.
+/// Opens the index, up to date with the repository's segments as they are now. None where the repository has no packs
+/// yet: there is nothing to find.
 pub(crate) fn open(
     folder: &Path,
     repository: RepositoryId,
     backend: &dyn Backend,
     cache_bytes: usize,
-) -> Result<Database, Error> {
+) -> Result<Option<Database>, Error> {
     let path = folder.join("index");
     let wanted = list_segments(backend)?;
+    if wanted.is_empty() && has_no_packs(backend)? {
+        return Ok(None);
+    }
     // Twice: another process may delete a stale index between our look and our opening.
     for _ in 0..2 {
         if let Some(database) = open_current(folder, &path, repository, &wanted, cache_bytes)? {
-            return Ok(database);
+            return Ok(Some(database));
         }
         let lock = Lock::exclusive(folder)?;
         follow(&path, repository, backend, cache_bytes, false)?;
         drop(lock);
     }
     let _lock = Lock::shared(folder)?;
-    Database::open_to_read(&path, cache_bytes)
+    Database::open_to_read(&path, cache_bytes).map(Some)
+}
+
+fn has_no_packs(backend: &dyn Backend) -> Result<bool, Error> {
+    let mut empty = true;
+    let listed = backend.list(layout::PACKS, &mut |_| {
+        empty = false;
+        Err(cinderblock_backend::Error::Stopped)
+    });
+    match listed {
+        Err(error) if empty => Err(error.into()),
+        _ => Ok(empty),
+    }
 }
 
 /// Opens the index for reading, if it knows the wanted segments and no others.
