@@ -1,6 +1,7 @@
 //! A repository: making, opening, and what is in it.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use cinderblock_backend::Backend;
@@ -51,6 +52,8 @@ pub struct Repository {
     pub(crate) neighbourhood: Neighbourhood,
     pub(crate) nodes: NodeCache,
     index: RwLock<Option<OpenIndex>>,
+    /// Grows with every segment that is known to have come.
+    generation: AtomicU64,
     /// Taken while the index is being opened, so that it is opened once.
     opening: Mutex<()>,
 }
@@ -131,6 +134,7 @@ impl Repository {
             neighbourhood: Neighbourhood::new(memory_bytes / 2),
             nodes: NodeCache::new(memory_bytes / 8),
             index: RwLock::default(),
+            generation: AtomicU64::new(0),
             opening: Mutex::default(),
         })
     }
@@ -245,10 +249,17 @@ impl Repository {
         if let Some(database) = opened() {
             return Ok(database);
         }
-        let database = index::open(&self.index_folder, self.id(), &*self.backend, self.memory_bytes / 4)?;
-        let database = database.map(Arc::new);
-        *self.index.write().unwrap_or_else(PoisonError::into_inner) = Some(database.clone());
-        Ok(database)
+        loop {
+            let generation = self.generation.load(Ordering::Acquire);
+            let database = index::open(&self.index_folder, self.id(), &*self.backend, self.memory_bytes / 4)?;
+            let mut slot = self.index.write().unwrap_or_else(PoisonError::into_inner);
+            // A segment that was written meanwhile may have been missed.
+            if generation == self.generation.load(Ordering::Acquire) {
+                let database = database.map(Arc::new);
+                *slot = Some(database.clone());
+                return Ok(database);
+            }
+        }
     }
 
     /// Brings the index up to date with what other writers, and this one, have added since it was opened.
@@ -260,7 +271,9 @@ impl Repository {
         self.index().map(drop)
     }
 
-    fn forget_index(&self) {
+    /// Lets the index be opened anew when it is next needed.
+    pub(crate) fn forget_index(&self) {
+        self.generation.fetch_add(1, Ordering::AcqRel);
         *self.index.write().unwrap_or_else(PoisonError::into_inner) = None;
     }
 

@@ -92,7 +92,7 @@ impl Session<'_> {
     }
 
     /// Stores a pack: durable when this returns. Once enough have come together, the segment that names them is
-    /// written as well; then this returns true, and [`Repository::refresh_index`] lets the index know them.
+    /// written as well; then this returns true, and the index finds what is in it.
     ///
     /// # Errors
     /// What the storage says.
@@ -118,6 +118,7 @@ impl Session<'_> {
         }
         let (_, bytes) = segment::write(&*self.repository.backend, self.repository.id(), self.id, &pending.packs)?;
         self.stored_bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.repository.forget_index();
         Ok(())
     }
 

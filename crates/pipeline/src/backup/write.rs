@@ -32,6 +32,7 @@ fn store_all(
         since_segment.extend_from_slice(pack.directory().ids());
         if segment_written {
             // From here on the index finds these chunks, and the collector may forget them: that bounds its memory.
+            // Opened here, it is ready when a worker needs it.
             repository.refresh_index()?;
             let _ = events.send(Event::Indexed(std::mem::take(&mut since_segment)));
         }

@@ -99,6 +99,8 @@ thread_local! {
     // zstd contexts are large and slow to make: one a thread, used again for every frame.
     static COMPRESSOR: RefCell<Option<(i32, zstd::bulk::Compressor<'static>)>> = const { RefCell::new(None) };
     static DECOMPRESSOR: RefCell<Option<zstd::bulk::Decompressor<'static>>> = const { RefCell::new(None) };
+    // A frame is compressed here and then copied to a buffer of its own length: packs keep hundreds of them.
+    static COMPRESSED: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
 fn compress(level: i32, plain: &[u8], into: &mut Vec<u8>) -> Result<(), Error> {
@@ -152,20 +154,17 @@ pub fn encode(
             rest = after;
         }
     }
-    let mut bytes = Vec::new();
-    let mut codec = Codec::Stored;
-    if let Compression::Zstd(level) = compression {
-        compress(level, plain, &mut bytes)?;
-        // Less than 1/64 saved is not worth a decompression of every read.
-        if bytes.len() < plain.len() - plain.len() / 64 {
-            codec = Codec::Zstd;
-        }
-    }
-    if codec == Codec::Stored {
-        bytes.clear();
-        bytes.extend_from_slice(plain);
-    }
-    bytes.shrink_to_fit();
+    let compressed = match compression {
+        Compression::None => None,
+        Compression::Zstd(level) => COMPRESSED.with_borrow_mut(|scratch| {
+            scratch.clear();
+            compress(level, plain, scratch)?;
+            // Less than 1/64 saved is not worth a decompression of every read.
+            Ok::<_, Error>((scratch.len() < plain.len() - plain.len() / 64).then(|| scratch.to_vec()))
+        })?,
+    };
+    let codec = if compressed.is_some() { Codec::Zstd } else { Codec::Stored };
+    let bytes = compressed.unwrap_or_else(|| plain.to_vec());
     let entry = FrameEntry {
         stored_bytes: bytes.len() as u32,
         plain_bytes: plain.len() as u32,

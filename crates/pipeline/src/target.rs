@@ -1,0 +1,146 @@
+//! Where a volume is restored to.
+
+use std::ffi::OsString;
+use std::fs::{File, OpenOptions, Permissions};
+use std::io::{self, Seek, SeekFrom};
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use tempfile::NamedTempFile;
+
+use crate::error::Error;
+
+/// Where a volume is restored to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// A file that must not exist. It appears under its name only when it is whole and durable; it has holes where the
+    /// volume is zero.
+    New(PathBuf),
+    /// A regular file or a block device that is overwritten; at least as large as the volume. What is right
+    /// already is not written, and what lies behind the volume's end is not touched.
+    Existing(PathBuf),
+}
+
+impl Target {
+    /// Its path.
+    pub fn path(&self) -> &Path {
+        match self {
+            Target::New(path) | Target::Existing(path) => path,
+        }
+    }
+}
+
+fn bad(path: &Path, reason: impl Into<String>) -> Error {
+    Error::BadTarget { path: path.to_owned(), reason: reason.into() }
+}
+
+fn failed(operation: &'static str, path: &Path, source: io::Error) -> Error {
+    Error::Target { operation, path: path.to_owned(), offset: 0, partly_written: false, source }
+}
+
+const EXISTS: &str = "it exists already: choose another path, or overwrite it with --existing";
+
+/// Longest part of the target's name that the temporary file's name repeats, in bytes: names have at most 255.
+const MAX_REPEATED_NAME: usize = 200;
+
+/// A new file under a temporary name beside its place; gone when it is dropped before [`finish`](NewFile::finish).
+#[derive(Debug)]
+pub(crate) struct NewFile {
+    path: PathBuf,
+    file: NamedTempFile,
+}
+
+impl NewFile {
+    /// Makes a file of so many bytes, all of them a hole.
+    pub(crate) fn create(path: &Path, bytes: u64) -> Result<Self, Error> {
+        // A dangling symbolic link is there, too.
+        match path.symlink_metadata() {
+            Ok(_) => return Err(bad(path, EXISTS)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(failed("examining", path, error)),
+        }
+        let Some(name) = path.file_name() else { return Err(bad(path, "it does not end in a file's name")) };
+        let mut prefix = OsString::from(".");
+        if name.len() <= MAX_REPEATED_NAME {
+            prefix.push(name);
+            prefix.push(".");
+        }
+        prefix.push("cinderblock-");
+        let file = tempfile::Builder::new()
+            .prefix(&prefix)
+            // As any new file's: the system takes the umask off.
+            .permissions(Permissions::from_mode(0o666))
+            .tempfile_in(folder(path))
+            .map_err(|source| failed("making", path, source))?;
+        file.as_file().set_len(bytes).map_err(|source| failed("sizing", path, source))?;
+        Ok(Self { path: path.to_owned(), file })
+    }
+
+    pub(crate) fn file(&self) -> &File {
+        self.file.as_file()
+    }
+
+    /// Makes it durable and gives it its name.
+    pub(crate) fn finish(self) -> Result<(), Error> {
+        let Self { path, file } = self;
+        file.as_file().sync_all().map_err(|source| failed("syncing", &path, source))?;
+        if let Err(error) = file.persist_noclobber(&path) {
+            return Err(match error.error.kind() {
+                io::ErrorKind::AlreadyExists => bad(&path, "somebody made it meanwhile, and it was left as it is"),
+                _ => failed("naming", &path, error.error),
+            });
+        }
+        File::open(folder(&path))
+            .and_then(|folder| folder.sync_all())
+            .map_err(|source| failed("syncing the folder of", &path, source))
+    }
+}
+
+fn folder(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
+
+/// Opens a target that is there, for reading and writing, and makes sure that the volume fits.
+pub(crate) fn open_existing(path: &Path, volume_bytes: u64) -> Result<File, Error> {
+    let metadata = match path.metadata() {
+        Ok(metadata) => metadata,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Err(bad(path, "it does not exist: leave --existing out to make a new file"));
+        }
+        Err(error) => return Err(failed("examining", path, error)),
+    };
+    let usable = |kind: std::fs::FileType| kind.is_file() || kind.is_block_device();
+    let unusable = || bad(path, "it is neither a regular file nor a block device");
+    if !usable(metadata.file_type()) {
+        return Err(unusable());
+    }
+    let mut options = OpenOptions::new();
+    options.read(true).write(true);
+    if metadata.file_type().is_block_device() {
+        // On a device, the kernel takes this as: not while it is mounted or otherwise in use.
+        options.custom_flags(rustix::fs::OFlags::EXCL.bits() as i32);
+    }
+    let mut file = match options.open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
+            return Err(bad(path, "the device is in use: unmount or detach it first"));
+        }
+        Err(error) => return Err(failed("opening", path, error)),
+    };
+    // The path may name something else by now.
+    if !usable(file.metadata().map_err(|source| failed("examining", path, source))?.file_type()) {
+        return Err(unusable());
+    }
+    // A device's metadata says nothing about its size.
+    let bytes = file.seek(SeekFrom::End(0)).map_err(|source| failed("examining", path, source))?;
+    if bytes < volume_bytes {
+        return Err(bad(
+            path,
+            format!("it has {bytes} bytes, and the volume {volume_bytes}: make it at least that large first"),
+        ));
+    }
+    Ok(file)
+}

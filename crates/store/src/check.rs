@@ -1,0 +1,140 @@
+//! Reading what is in a repository without the help of the index: for verification, and as the last resort of readers.
+
+use std::collections::HashSet;
+
+use crate::error::Error;
+use crate::id::{ChunkId, PackId, SegmentId};
+use crate::layout;
+use crate::repository::{Location, Repository};
+use crate::segment;
+
+impl Repository {
+    /// The index segments that there are, in no particular order.
+    ///
+    /// # Errors
+    /// What the storage says.
+    pub fn list_segments(&self) -> Result<Vec<SegmentId>, Error> {
+        let mut found = Vec::new();
+        self.backend.list(layout::SEGMENTS, &mut |info| {
+            found.extend(layout::parse_segment(&info.name));
+            Ok(())
+        })?;
+        Ok(found)
+    }
+
+    /// The packs that there are, whether a segment names them or not, each with the length of its object in bytes, in
+    /// no particular order.
+    ///
+    /// # Errors
+    /// What the storage says.
+    pub fn list_packs(&self) -> Result<Vec<(PackId, u64)>, Error> {
+        let mut found = Vec::new();
+        self.backend.list(layout::PACKS, &mut |info| {
+            found.extend(layout::parse_pack(&info.name).map(|id| (id, info.size)));
+            Ok(())
+        })?;
+        Ok(found)
+    }
+
+    /// Reads an index segment and checks it; the packs that it names.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`], or what the storage says.
+    pub fn check_segment(&self, id: SegmentId) -> Result<Vec<PackId>, Error> {
+        let (_, packs) = segment::read(&*self.backend, self.id(), id)?;
+        Ok(packs.iter().map(|pack| pack.id).collect())
+    }
+
+    /// Name of an index segment's object.
+    ///
+    /// # Errors
+    /// None for an id that was listed.
+    pub fn segment_object(&self, id: SegmentId) -> Result<String, Error> {
+        Ok(layout::segment(id)?.to_string())
+    }
+
+    /// Name of a pack's object.
+    ///
+    /// # Errors
+    /// None for an id that was listed.
+    pub fn pack_object(&self, id: PackId) -> Result<String, Error> {
+        Ok(layout::pack(id)?.to_string())
+    }
+
+    /// Forgets the packs' directories that are in memory: for a reader that finds a pack gone because a garbage
+    /// collector moved what is in it, and for one that wants to see what the storage holds now.
+    pub fn forget_packs(&self) {
+        self.neighbourhood.clear();
+    }
+
+    /// Calls `visit` for every copy of the wanted chunks in any readable pack, whether the index knows it or not. It
+    /// reads the directory of every pack that is not in memory: this is for when [`locate`](Repository::locate)
+    /// found nothing, or what it found turned out to be damaged.
+    ///
+    /// # Errors
+    /// What the storage says; packs that are damaged or gone are passed over.
+    pub fn search(&self, wanted: &HashSet<ChunkId>, visit: &mut dyn FnMut(ChunkId, Location)) -> Result<(), Error> {
+        for (id, _) in self.list_packs()? {
+            let pack = match self.pack(id) {
+                Ok(pack) => pack,
+                Err(error) if error.is_damage() => continue,
+                Err(error) => return Err(error),
+            };
+            for (slot, id) in (0..).zip(pack.directory().ids()) {
+                if wanted.contains(id) {
+                    visit(*id, Location { pack: pack.clone(), slot });
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use cinderblock_backend::{Backend, Memory};
+    use cinderblock_chunker::ChunkSize;
+
+    use super::*;
+    use crate::pack::{Content, frame};
+    use crate::repository::OpenOptions;
+
+    #[test]
+    fn every_copy_is_found_and_segments_name_their_packs() -> Result<(), Box<dyn std::error::Error>> {
+        let (storage, cache) = (Arc::new(Memory::new()), tempfile::tempdir()?);
+        Repository::create(&*storage, ChunkSize::DEFAULT)?;
+        let repository = Repository::open(storage.clone(), &OpenOptions::new(cache.path()))?;
+        let chunk = frame::FrameChunk { id: ChunkId::of(b"twice"), length: 5 };
+        let mut stored = HashSet::new();
+        for _ in 0..2 {
+            let session = repository.start_session("test")?;
+            let mut packs = session.pack_builder(Content::Data);
+            packs.push(frame::encode(b"twice", vec![chunk], false, frame::Compression::None)?)?;
+            let pack = packs.finish()?.ok_or("no pack")?;
+            session.store_pack(&pack)?;
+            stored.insert(pack.id());
+        }
+        let mut found = HashSet::new();
+        repository.search(&HashSet::from([chunk.id]), &mut |id, place| {
+            assert_eq!((id, place.slot), (chunk.id, 0));
+            found.insert(place.pack.id());
+        })?;
+        assert_eq!(found, stored);
+        let listed: HashSet<PackId> = repository.list_packs()?.into_iter().map(|(id, _)| id).collect();
+        assert_eq!(listed, stored);
+        let mut named = HashSet::new();
+        for id in repository.list_segments()? {
+            named.extend(repository.check_segment(id)?);
+        }
+        assert_eq!(named, stored);
+
+        let gone = *stored.iter().next().ok_or("no pack")?;
+        storage.delete(&layout::pack(gone)?)?;
+        assert!(repository.pack(gone).is_ok(), "its directory is still in memory");
+        repository.forget_packs();
+        assert!(matches!(repository.pack(gone), Err(Error::PackMissing { pack }) if pack == gone));
+        Ok(())
+    }
+}
