@@ -27,6 +27,15 @@ pub enum Error {
         /// Why not.
         reason: String,
     },
+    /// The source can't be opened.
+    #[error("{} cannot be opened", path.display())]
+    OpenSource {
+        /// The source.
+        path: PathBuf,
+        /// The system's words.
+        #[source]
+        source: io::Error,
+    },
     /// Reading the source failed.
     #[error("reading {path} failed at byte {offset}: no backup was made")]
     ReadSource {

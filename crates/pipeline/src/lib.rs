@@ -4,10 +4,10 @@
 //! itself is `cinderblock-store`'s.
 //!
 //! # Example
-//! Open a repository, back up a reader:
+//! Open a repository, back up a reader, restore it to a writer, verify everything:
 //! ```
 //! use std::sync::Arc;
-//! use cinderblock_pipeline::{BackupOptions, Control, Engine, Settings, Source};
+//! use cinderblock_pipeline::{BackupOptions, Control, Engine, Settings, Source, VerifyOptions};
 //! use cinderblock_store::{OpenOptions, Repository, VolumeId};
 //!
 //! let (storage, cache) = (Arc::new(cinderblock_backend::Memory::new()), tempfile::tempdir()?);
@@ -19,7 +19,13 @@
 //! let source = Source::stream(Box::new(std::io::Cursor::new(volume.clone())), "memory");
 //! let options = BackupOptions::new(VolumeId::new("vm-1")?);
 //! let backup = engine.backup(&repository, source, &options, &Control::default())?;
-//! assert_eq!(backup.volume_bytes, 1_000_000);
+//!
+//! let mut restored = Vec::new();
+//! engine.restore_to_writer(&repository, &backup, &mut restored, &Control::default())?;
+//! assert!(restored == volume);
+//!
+//! let everything = VerifyOptions { backups: None, read_data: true };
+//! assert!(engine.verify(&repository, &everything, &Control::default())?.is_clean());
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
@@ -27,9 +33,15 @@ mod backup;
 mod buffer;
 mod engine;
 mod error;
+mod restore;
 mod source;
+mod target;
+mod verify;
 
 pub use backup::{BackupOptions, Chunker, Parent};
 pub use engine::{CancelToken, Control, Engine, Progress, Settings};
 pub use error::Error;
+pub use restore::RestoreSummary;
 pub use source::Source;
+pub use target::Target;
+pub use verify::{DamagedBackup, DamagedObject, VerifyOptions, VerifyReport};

@@ -40,9 +40,9 @@ impl Source {
     /// A regular file, whose holes are not read, or a whole block device.
     ///
     /// # Errors
-    /// [`Error::BadSource`] where it is neither, [`Error::SourceTooLarge`], or [`Error::ReadSource`].
+    /// [`Error::BadSource`] where it is neither, [`Error::SourceTooLarge`], or [`Error::OpenSource`].
     pub fn open(path: &Path) -> Result<Self, Error> {
-        let failed = |source| Error::ReadSource { path: path.display().to_string(), offset: 0, source };
+        let failed = |source| Error::OpenSource { path: path.to_owned(), source };
         // A FIFO would block the opening for as long as nobody writes to it.
         let kind = std::fs::metadata(path).map_err(failed)?.file_type();
         if !kind.is_file() && !kind.is_block_device() {

@@ -296,7 +296,7 @@ fn what_cannot_be_a_volume_is_refused() -> Outcome {
     let folder = tempfile::tempdir()?;
     assert!(matches!(Source::open(folder.path()), Err(Error::BadSource { .. })));
     assert!(matches!(Source::open("/dev/null".as_ref()), Err(Error::BadSource { .. })));
-    assert!(matches!(Source::open(&folder.path().join("nothing")), Err(Error::ReadSource { .. })));
+    assert!(matches!(Source::open(&folder.path().join("nothing")), Err(Error::OpenSource { .. })));
     Ok(())
 }
 

@@ -61,10 +61,11 @@ impl Repository {
         Ok(layout::pack(id)?.to_string())
     }
 
-    /// Forgets the packs' directories that are in memory: for a reader that finds a pack gone because a garbage
+    /// Forgets the packs' directories and the map nodes that are in memory: for a reader that finds a pack gone because a garbage
     /// collector moved what is in it, and for one that wants to see what the storage holds now.
     pub fn forget_packs(&self) {
         self.neighbourhood.clear();
+        self.nodes.clear();
     }
 
     /// Calls `visit` for every copy of the wanted chunks in any readable pack, whether the index knows it or not. It

@@ -35,7 +35,7 @@ struct Text {
     repository_id: String,
     chunk_size: u64,
     created_at: String,
-    key_slots: Vec<serde_json::Value>,
+    encryption: String,
 }
 
 /// Read before all else, so that a newer version is told from damage.
@@ -47,6 +47,9 @@ struct VersionOnly {
 
 const FORMAT: &str = "cinderblock";
 
+/// What `encryption` says of a repository without.
+const NO_ENCRYPTION: &str = "none";
+
 impl Descriptor {
     pub(crate) fn encode(&self) -> Vec<u8> {
         let text = Text {
@@ -55,7 +58,7 @@ impl Descriptor {
             repository_id: self.repository.to_string(),
             chunk_size: self.chunk_size.bytes().into(),
             created_at: self.created_at.to_string(),
-            key_slots: Vec::new(),
+            encryption: NO_ENCRYPTION.to_owned(),
         };
         let mut bytes = serde_json::to_vec_pretty(&text).expect("strings and numbers are always JSON");
         bytes.push(b'\n');
@@ -69,6 +72,9 @@ impl Descriptor {
         if head.format != FORMAT {
             return Err(damaged(format!("its format is {:?}", head.format)));
         }
+        if head.version == 0 {
+            return Err(damaged("version 0 was never written".to_owned()));
+        }
         if head.version > DESCRIPTOR_VERSION {
             return Err(Error::NewerFormat {
                 object: object.to_owned(),
@@ -77,14 +83,12 @@ impl Descriptor {
             });
         }
         let text: Text = serde_json::from_slice(bytes).map_err(|error| damaged(error.to_string()))?;
-        if !text.key_slots.is_empty() {
-            return Err(Error::Unsupported {
-                object: object.to_owned(),
-                reason: "the repository is encrypted".to_owned(),
-            });
+        if text.encryption != NO_ENCRYPTION {
+            let reason = format!("the repository is encrypted ({:?})", text.encryption);
+            return Err(Error::Unsupported { object: object.to_owned(), reason });
         }
         Ok(Self {
-            repository: text.repository_id.parse()?,
+            repository: text.repository_id.parse().map_err(|error: Error| damaged(error.to_string()))?,
             chunk_size: ChunkSize::new(text.chunk_size).map_err(|error| damaged(error.to_string()))?,
             created_at: text.created_at.parse().map_err(|_| damaged("created_at is not a time".to_owned()))?,
         })
@@ -119,7 +123,7 @@ mod tests {
   "repository_id": "07070707070707070707070707070707",
   "chunk_size": 32768,
   "created_at": "2026-09-21T14:13:20Z",
-  "key_slots": []
+  "encryption": "none"
 }
 "#;
         assert_eq!(String::from_utf8_lossy(&descriptor().encode()), text);
@@ -137,7 +141,7 @@ mod tests {
             with("\"version\": 1", "\"version\": 2, \"new\": 1"),
             Err(Error::NewerFormat { version: 2, .. })
         ));
-        assert!(matches!(with("[]", "[{}]"), Err(Error::Unsupported { .. })));
+        assert!(matches!(with("none", "aes"), Err(Error::Unsupported { .. })));
         assert!(matches!(with("32768", "32769"), Err(Error::Damaged { .. })));
         assert!(matches!(with("32768", "99999999999999999999"), Err(Error::Damaged { .. })));
         assert!(with("0707", "..").is_err());

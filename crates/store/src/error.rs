@@ -176,7 +176,6 @@ impl Error {
             Error::Damaged { .. } | Error::ChunkMissing { .. } | Error::BadMap { .. } | Error::PackMissing { .. } => {
                 true
             }
-            Error::NewerFormat { .. } | Error::Unsupported { .. } => true,
             Error::Backend(error) => matches!(
                 error,
                 cinderblock_backend::Error::NotFound { .. }

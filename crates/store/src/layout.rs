@@ -10,6 +10,8 @@ pub(crate) const DESCRIPTOR: &str = "cinderblock.json";
 pub(crate) const PACKS: &str = "packs/";
 pub(crate) const SEGMENTS: &str = "index/";
 pub(crate) const BACKUPS: &str = "backups/";
+/// What a collector of garbage puts there is for newer versions to know.
+pub(crate) const COLLECTIONS: &str = "gc/";
 
 fn name(text: String) -> Result<ObjectName, Error> {
     Ok(ObjectName::new(text)?)

@@ -37,6 +37,11 @@ impl NodeCache {
         Ok(loaded)
     }
 
+    /// Forgets everything, for when the repository changed underneath.
+    pub(crate) fn clear(&self) {
+        self.lock().clear();
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, Frames> {
         self.frames.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -14,9 +14,6 @@ pub(crate) const HEADER_BYTES: usize = 64;
 /// Length of the BLAKE3 checksum that ends an envelope, in bytes.
 const CHECKSUM_BYTES: usize = 32;
 
-/// Largest object that is read whole as an envelope: 96 MiB.
-const ENVELOPE_LIMIT: u64 = 96 << 20;
-
 const MAGIC: [u8; 8] = *b"CINDRBLK";
 
 /// Kind of an object, as its header states it.
@@ -37,6 +34,15 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// Most bytes of an object of this kind that is written or read as an envelope: several times what this program
+    /// ever writes, and little enough to be read by a process with the least memory.
+    fn limit(self) -> u64 {
+        match self {
+            Kind::Session => 64 << 10,
+            _ => 16 << 20,
+        }
+    }
+
     fn from_byte(byte: u8) -> Option<Self> {
         [Kind::DataPack, Kind::MapPack, Kind::Segment, Kind::Record, Kind::Session]
             .into_iter()
@@ -137,24 +143,31 @@ pub(crate) fn put_envelope(
     header: &Header,
     body: &[u8],
 ) -> Result<u64, Error> {
+    let limit = header.kind.limit();
     let header = header.encode();
     let bytes = (header.len() + body.len() + CHECKSUM_BYTES) as u64;
-    if bytes > ENVELOPE_LIMIT {
-        return Err(Error::TooLarge { what: "an object", bytes, limit: ENVELOPE_LIMIT });
+    if bytes > limit {
+        return Err(Error::TooLarge { what: "an object", bytes, limit });
     }
     let checksum = checksum(&[&header, body]);
     backend.put(name, &[&header, body, &checksum])?;
     Ok(bytes)
 }
 
-/// Reads an envelope; the header and the verified body.
-pub(crate) fn get_envelope(backend: &dyn Backend, name: &ObjectName) -> Result<(Header, Vec<u8>), Error> {
-    let bytes = backend.get(name, ENVELOPE_LIMIT)?;
+/// Reads an envelope of a kind; the header and the verified body.
+pub(crate) fn get_envelope(backend: &dyn Backend, name: &ObjectName, kind: Kind) -> Result<(Header, Vec<u8>), Error> {
+    let bytes = backend.get(name, kind.limit())?;
     open_envelope(name.as_str(), bytes)
 }
 
 fn open_envelope(object: &str, mut bytes: Vec<u8>) -> Result<(Header, Vec<u8>), Error> {
-    let header = Header::decode(object, &bytes)?;
+    let header = match Header::decode(object, &bytes) {
+        // Every version ends its envelopes with the checksum: without it, this is damage and not something newer.
+        Err(Error::NewerFormat { .. } | Error::Unsupported { .. }) if !ends_with_checksum(&bytes) => {
+            return Err(Error::damaged(object, 8, "its header and its checksum do not agree"));
+        }
+        other => other?,
+    };
     let split = bytes.len().checked_sub(CHECKSUM_BYTES).filter(|at| *at >= HEADER_BYTES);
     let Some((content, stored)) = split.and_then(|at| bytes.split_at_checked(at)) else {
         return Err(Error::damaged(object, bytes.len() as u64, "it ends before its checksum"));
@@ -165,6 +178,11 @@ fn open_envelope(object: &str, mut bytes: Vec<u8>) -> Result<(Header, Vec<u8>), 
     bytes.truncate(bytes.len() - CHECKSUM_BYTES);
     bytes.drain(..HEADER_BYTES);
     Ok((header, bytes))
+}
+
+fn ends_with_checksum(bytes: &[u8]) -> bool {
+    let split = bytes.len().checked_sub(CHECKSUM_BYTES).and_then(|at| bytes.split_at_checked(at));
+    split.is_some_and(|(content, stored)| checksum(&[content]) == *stored)
 }
 
 /// BLAKE3-256 over parts, one after the other.
@@ -222,7 +240,14 @@ mod tests {
     fn a_newer_version_is_named_as_such() {
         let mut bytes = envelope(b"");
         bytes[9] = FORMAT_VERSION + 1;
+        let end = bytes.len() - CHECKSUM_BYTES;
+        let sum = checksum(&[&bytes[..end]]);
+        bytes[end..].copy_from_slice(&sum);
         assert!(matches!(open_envelope("x", bytes), Err(Error::NewerFormat { version: 2, .. })));
+        // A flipped bit in the version is damage.
+        let mut bytes = envelope(b"");
+        bytes[9] ^= 2;
+        assert!(matches!(open_envelope("x", bytes), Err(Error::Damaged { .. })));
     }
 
     #[test]

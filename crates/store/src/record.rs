@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 
 use bincode::{Decode, Encode};
 use cinderblock_backend::{Backend, ObjectName};
-use cinderblock_chunker::ChunkSize;
+use cinderblock_chunker::{ChunkSize, ContentParameters};
 
 use crate::codec;
 use crate::error::Error;
 use crate::id::{BackupId, PackId, RepositoryId, SessionId, VolumeId};
 use crate::layout;
 use crate::map::{Node, Shape};
-use crate::object::{Header, Kind, get_envelope, put_envelope};
+use crate::object::{HEADER_BYTES, Header, Kind, checksum, get_envelope, put_envelope};
 use crate::time::Timestamp;
 
 /// Most packs that a record names as hints; beyond, it names none and readers use the index.
@@ -91,19 +91,25 @@ pub struct Record {
     /// Further facts, by name, for what is built on top of the store (such as what Cinder knows about a backup). Names
     /// that a program does not know, it keeps and ignores.
     pub attributes: BTreeMap<String, Vec<u8>>,
+    /// The repository's chunk size in bytes: stated here too, so that a damaged descriptor is noticed.
+    pub chunk_bytes: u32,
     /// Packs of volume data that held its chunks when it was committed: a hint, and possibly more than are needed.
     pub data_packs: Vec<PackId>,
     /// Packs of map nodes that held its map: the same.
     pub map_packs: Vec<PackId>,
+    /// Whether the two lists name all packs. There is a limit to their length, [`MAX_HINTS`]: lists that would be longer
+    /// are left empty, and this is false.
+    pub hints_complete: bool,
     /// Root of the map.
     pub map: Node,
     /// The session that wrote it.
     pub session: SessionId,
 }
 
-/// The record's body, as it is encoded. Facts for people come first, the map last.
+/// The first part of a record's body: what a listing shows. It has a checksum of its own, so that the beginning of the
+/// object is enough to read it.
 #[derive(Encode, Decode)]
-struct Body {
+struct Head {
     volume: VolumeId,
     created_at: i64,
     volume_bytes: u64,
@@ -111,12 +117,39 @@ struct Body {
     description: Option<String>,
     parent: Option<BackupId>,
     chunking: Chunking,
+    chunk_bytes: u32,
     compression: String,
     statistics: Statistics,
     attributes: BTreeMap<String, Vec<u8>>,
+}
+
+/// The second part: what a restore needs.
+#[derive(Encode, Decode)]
+struct Tail {
+    hints_complete: bool,
     data_packs: Vec<PackId>,
     map_packs: Vec<PackId>,
     map: Vec<u8>,
+}
+
+/// Longest name and description, in bytes: far above Cinder's 255 characters.
+const MAX_NAME_BYTES: usize = 1024;
+const MAX_DESCRIPTION_BYTES: usize = 64 << 10;
+
+/// Largest size of a volume that a reader believes, 4 EiB: what a map can describe.
+const MAX_READABLE_BYTES: u64 = 1 << 62;
+
+/// Length of the field with the head's length, and of the head's checksum, in bytes.
+const LENGTH_BYTES: usize = 4;
+const CHECKSUM_BYTES: usize = 32;
+
+fn check_length(what: &'static str, text: Option<&String>, limit: usize) -> Result<(), Error> {
+    match text {
+        Some(text) if text.len() > limit => {
+            Err(Error::TooLarge { what, bytes: text.len() as u64, limit: limit as u64 })
+        }
+        _ => Ok(()),
+    }
 }
 
 impl Record {
@@ -126,8 +159,9 @@ impl Record {
     }
 
     pub(crate) fn write(&self, backend: &dyn Backend, repository: RepositoryId) -> Result<u64, Error> {
-        let hints = |packs: &Vec<PackId>| if packs.len() > MAX_HINTS { Vec::new() } else { packs.clone() };
-        let body = Body {
+        check_length("the name of a backup", self.name.as_ref(), MAX_NAME_BYTES)?;
+        check_length("the description of a backup", self.description.as_ref(), MAX_DESCRIPTION_BYTES)?;
+        let head = Head {
             volume: self.volume.clone(),
             created_at: self.created_at.microseconds(),
             volume_bytes: self.volume_bytes,
@@ -135,15 +169,25 @@ impl Record {
             description: self.description.clone(),
             parent: self.parent,
             chunking: self.chunking,
+            chunk_bytes: self.chunk_bytes,
             compression: self.compression.clone(),
             statistics: self.statistics,
             attributes: self.attributes.clone(),
+        };
+        let fits = self.data_packs.len() <= MAX_HINTS && self.map_packs.len() <= MAX_HINTS;
+        let hints = |packs: &Vec<PackId>| if fits { packs.clone() } else { Vec::new() };
+        let tail = Tail {
+            hints_complete: self.hints_complete && fits,
             data_packs: hints(&self.data_packs),
             map_packs: hints(&self.map_packs),
             map: self.map.encode(),
         };
         let header = Header { kind: Kind::Record, repository, id: *self.id.as_bytes(), session: self.session };
-        put_envelope(backend, &self.object()?, &header, &codec::encode("a backup's record", &body)?)
+        let head = codec::encode("a backup's record", &head)?;
+        let length = (head.len() as u32).to_le_bytes();
+        let sum = checksum(&[&header.encode(), &length, &head]);
+        let tail = codec::encode("a backup's record", &tail)?;
+        put_envelope(backend, &self.object()?, &header, &[&length[..], &head, &sum, &tail].concat())
     }
 
     pub(crate) fn read(
@@ -154,38 +198,57 @@ impl Record {
     ) -> Result<Self, Error> {
         let name = layout::record(volume, id)?;
         let object = name.as_str();
-        let (header, body) = match get_envelope(backend, &name) {
+        let (header, body) = match get_envelope(backend, &name, Kind::Record) {
             Err(Error::Backend(error)) if error.is_not_found() => {
                 return Err(Error::BackupNotFound { text: id.to_string() });
             }
             other => other?,
         };
         header.expect(object, &[Kind::Record], repository, *id.as_bytes())?;
-        let body: Body = codec::decode(object, 64, &body)?;
-        if body.volume != *volume {
-            return Err(Error::damaged(object, 64, format!("it is a backup of volume {}", body.volume)));
+        let start = HEADER_BYTES + LENGTH_BYTES;
+        let short = || Error::damaged(object, HEADER_BYTES as u64, "the length of its first part is wrong");
+        let (length, rest) = body.split_first_chunk::<LENGTH_BYTES>().ok_or_else(short)?;
+        let (first, rest) = rest.split_at_checked(u32::from_le_bytes(*length) as usize).ok_or_else(short)?;
+        let (sum, last) = rest.split_at_checked(CHECKSUM_BYTES).ok_or_else(short)?;
+        if checksum(&[&header.encode(), length, first]) != *sum {
+            return Err(Error::damaged(object, start as u64, "the checksum of its first part does not agree"));
         }
-        if body.volume_bytes > MAX_VOLUME_BYTES {
-            return Err(Error::damaged(object, 64, format!("a volume of {} bytes", body.volume_bytes)));
+        let head: Head = codec::decode(object, start as u64, first)?;
+        let at = (start + first.len() + CHECKSUM_BYTES) as u64;
+        let tail: Tail = codec::decode(object, at, last)?;
+        if head.volume != *volume {
+            return Err(Error::damaged(object, start as u64, format!("it is a backup of volume {}", head.volume)));
         }
-        let map = Node::decode(object, &body.map)?;
-        if map.shape != body.chunking.shape() {
-            return Err(Error::damaged(object, 64, "its map is not of the shape of its chunking"));
+        if head.volume_bytes > MAX_READABLE_BYTES {
+            return Err(Error::damaged(object, start as u64, format!("a volume of {} bytes", head.volume_bytes)));
+        }
+        if let Chunking::Content { minimum, average, maximum } = head.chunking {
+            ContentParameters::new(minimum, average, maximum)
+                .map_err(|error| Error::damaged(object, start as u64, error.to_string()))?;
+        }
+        if tail.data_packs.len() > MAX_HINTS || tail.map_packs.len() > MAX_HINTS {
+            return Err(Error::damaged(object, at, "it names too many packs"));
+        }
+        let map = Node::decode(object, &tail.map)?;
+        if map.shape != head.chunking.shape() {
+            return Err(Error::damaged(object, at, "its map is not of the shape of its chunking"));
         }
         Ok(Self {
             id,
-            volume: body.volume,
-            created_at: Timestamp::from_microseconds(body.created_at),
-            volume_bytes: body.volume_bytes,
-            name: body.name,
-            description: body.description,
-            parent: body.parent,
-            chunking: body.chunking,
-            compression: body.compression,
-            statistics: body.statistics,
-            attributes: body.attributes,
-            data_packs: body.data_packs,
-            map_packs: body.map_packs,
+            volume: head.volume,
+            created_at: Timestamp::from_microseconds(head.created_at),
+            volume_bytes: head.volume_bytes,
+            name: head.name,
+            description: head.description,
+            parent: head.parent,
+            chunking: head.chunking,
+            compression: head.compression,
+            statistics: head.statistics,
+            attributes: head.attributes,
+            chunk_bytes: head.chunk_bytes,
+            hints_complete: tail.hints_complete,
+            data_packs: tail.data_packs,
+            map_packs: tail.map_packs,
             map,
             session: header.session,
         })
@@ -220,6 +283,8 @@ mod tests {
             compression: "zstd:1".to_owned(),
             statistics: Statistics { read_bytes: 300, chunks: 1, zero_chunks: 1, ..Statistics::default() },
             attributes: BTreeMap::from([("k".to_owned(), vec![5])]),
+            chunk_bytes: 32768,
+            hints_complete: true,
             data_packs: vec![PackId::from_bytes([3; 16])],
             map_packs: vec![],
             map: Node {
@@ -238,15 +303,21 @@ mod tests {
         let record = record()?;
         record.write(&backend, repository)?;
         let bytes = backend.get(&record.object()?, 1 << 20)?;
-        let mut body = b"\x04vm-1\xfc\x80\x84\x1e\x00\xfc\x00\x00\x01\x00\x01\x01n\x00\x01".to_vec();
-        body.extend([2; 16]);
-        body.extend(b"\x00\x06zstd:1\xfb\x2c\x01\x00\x00\x01\x00\x01\x00\x01\x01k\x01\x05\x01");
-        body.extend([3; 16]);
-        body.push(0);
+        let mut head = b"\x04vm-1\xfc\x80\x84\x1e\x00\xfc\x00\x00\x01\x00\x01\x01n\x00\x01".to_vec();
+        head.extend([2; 16]);
+        head.extend(b"\x00\xfb\x00\x80\x06zstd:1\xfb\x2c\x01\x00\x00\x01\x00\x01\x00\x01\x01k\x01\x05");
+        let mut expected = bytes[..64].to_vec();
+        expected.extend((head.len() as u32).to_le_bytes());
+        expected.extend(head);
+        expected.extend(checksum(&[&expected]));
+        expected.extend([1, 1]);
+        expected.extend([3; 16]);
+        expected.push(0);
         let map = record.map.encode();
-        body.push(map.len() as u8);
-        body.extend(map);
-        assert_eq!(bytes[64..bytes.len() - 32], body);
+        expected.push(map.len() as u8);
+        expected.extend(map);
+        expected.extend(checksum(&[&expected]));
+        assert_eq!(bytes, expected);
         assert_eq!(Record::read(&backend, repository, &record.volume, record.id)?, record);
         Ok(())
     }

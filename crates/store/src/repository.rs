@@ -181,7 +181,13 @@ impl Repository {
     /// # Errors
     /// [`Error::BackupNotFound`], [`Error::Damaged`], or what the storage says.
     pub fn record(&self, volume: &VolumeId, id: BackupId) -> Result<Record, Error> {
-        Record::read(&*self.backend, self.id(), volume, id)
+        let record = Record::read(&*self.backend, self.id(), volume, id)?;
+        let chunk_bytes = self.descriptor.chunk_size.bytes();
+        if record.chunk_bytes != chunk_bytes {
+            let reason = format!("its chunk size is {} bytes, the repository's {chunk_bytes}", record.chunk_bytes);
+            return Err(Error::damaged(record.object()?, 0, reason));
+        }
+        Ok(record)
     }
 
     /// Finds a backup by its id, or by the beginning of its id if only one begins so.

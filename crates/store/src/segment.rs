@@ -16,6 +16,14 @@ use crate::pack::{Content, FinishedPack, PackReader};
 /// Bytes of directories at which a session writes a segment and begins another: 4 MiB, some 100,000 chunks.
 pub(crate) const SEGMENT_TARGET_BYTES: usize = 4 << 20;
 
+/// The body of a segment.
+#[derive(Encode, Decode)]
+struct Body {
+    /// Segments that this one takes the place of; none as long as nothing is ever collected.
+    replaces: Vec<SegmentId>,
+    packs: Vec<PackSummary>,
+}
+
 /// What a segment says about one pack.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub(crate) struct PackSummary {
@@ -62,8 +70,8 @@ pub(crate) fn write(
 ) -> Result<(SegmentId, u64), Error> {
     let id = SegmentId::random()?;
     let header = Header { kind: Kind::Segment, repository, id: *id.as_bytes(), session };
-    let packs = packs.to_vec();
-    let bytes = put_envelope(backend, &layout::segment(id)?, &header, &codec::encode("an index segment", &packs)?)?;
+    let body = Body { replaces: Vec::new(), packs: packs.to_vec() };
+    let bytes = put_envelope(backend, &layout::segment(id)?, &header, &codec::encode("an index segment", &body)?)?;
     Ok((id, bytes))
 }
 
@@ -74,9 +82,9 @@ pub(crate) fn read(
     id: SegmentId,
 ) -> Result<(SessionId, Vec<PackSummary>), Error> {
     let name = layout::segment(id)?;
-    let (header, body) = get_envelope(backend, &name)?;
+    let (header, body) = get_envelope(backend, &name, Kind::Segment)?;
     header.expect(name.as_str(), &[Kind::Segment], repository, *id.as_bytes())?;
-    let packs: Vec<PackSummary> = codec::decode(name.as_str(), 64, &body)?;
+    let Body { packs, .. } = codec::decode(name.as_str(), 64, &body)?;
     for pack in &packs {
         Directory::new(name.as_str(), 64, pack.lists.clone(), false)?;
     }
@@ -95,12 +103,12 @@ mod tests {
         let lists =
             Lists { frames: vec![frame], ids: vec![ChunkId::from_bytes([6; 32])], lengths: vec![9], hashes: vec![] };
         let summary = PackSummary { id: PackId::from_bytes([4; 16]), map: false, object_bytes: 200, lists };
-        let mut expected = vec![1];
+        let mut expected = vec![0, 1];
         expected.extend([4; 16]);
         expected.extend([0, 200, 1, 5, 9, 1, 1, 1, 1]);
         expected.extend([6; 32]);
         expected.extend([1, 9, 0]);
-        assert_eq!(codec::encode("x", &vec![summary])?, expected);
+        assert_eq!(codec::encode("x", &Body { replaces: vec![], packs: vec![summary] })?, expected);
         Ok(())
     }
 }

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bincode::{Decode, Encode};
+use cinderblock_backend::Backend;
 
 use crate::codec;
 use crate::error::Error;
@@ -19,13 +20,23 @@ use crate::repository::Repository;
 use crate::segment::{self, PackSummary, SEGMENT_TARGET_BYTES};
 use crate::time::Timestamp;
 
+/// Longest text about what a session does.
+const MAX_ACTIVITY_CHARACTERS: usize = 1000;
+
 /// What a session says about itself, for people.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 struct Announcement {
+    /// Version of the protocol between writers and collectors that the writer keeps to. 0: it knows no collector, so
+    /// a collector has to wait for it to end.
+    protocol: u32,
+    /// Number of the renewal: the one in the object's name.
+    number: u32,
     host: String,
     process: u32,
     started_at: i64,
     activity: String,
+    /// Collections that it has seen.
+    seen: Vec<[u8; 16]>,
 }
 
 #[derive(Debug, Default)]
@@ -53,21 +64,45 @@ impl Repository {
     pub fn start_session(&self, activity: &str) -> Result<Session<'_>, Error> {
         let id = SessionId::random()?;
         let announcement = Announcement {
+            protocol: 0,
+            number: 1,
             host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
             process: std::process::id(),
             started_at: Timestamp::now().microseconds(),
-            activity: activity.to_owned(),
+            activity: activity.chars().take(MAX_ACTIVITY_CHARACTERS).collect(),
+            seen: Vec::new(),
         };
         let header = Header { kind: Kind::Session, repository: self.id(), id: *id.as_bytes(), session: id };
         let body = codec::encode("a session", &announcement)?;
         put_envelope(&*self.backend, &layout::session(id, 1)?, &header, &body)?;
-        Ok(Session {
+        let session = Session {
             repository: self,
             id,
             pending: Mutex::default(),
             stored_bytes: AtomicU64::new(0),
             left: AtomicBool::new(false),
-        })
+        };
+        // In this order: a collection that begins after the look sees the announcement.
+        refuse_beside_collector(&*self.backend)?;
+        Ok(session)
+    }
+}
+
+/// This version knows no collector. Beside one of a newer program it must not write: it could refer to packs that are
+/// about to be deleted.
+pub(crate) fn refuse_beside_collector(backend: &dyn Backend) -> Result<(), Error> {
+    let mut first = None;
+    let listed = backend.list(layout::COLLECTIONS, &mut |info| {
+        first = Some(info.name.to_string());
+        Err(cinderblock_backend::Error::Stopped)
+    });
+    match (first, listed) {
+        (Some(object), _) => Err(Error::Unsupported {
+            object,
+            reason: "a newer cinderblock is collecting garbage: wait until it has ended, or use the newer one"
+                .to_owned(),
+        }),
+        (None, listed) => Ok(listed?),
     }
 }
 
@@ -107,19 +142,29 @@ impl Session<'_> {
             (pending.bytes >= SEGMENT_TARGET_BYTES).then(|| std::mem::take(&mut *pending))
         };
         match full {
-            Some(full) => self.write_segment(&full).map(|()| true),
+            Some(full) => self.write_segment(full).map(|()| true),
             None => Ok(false),
         }
     }
 
-    fn write_segment(&self, pending: &Pending) -> Result<(), Error> {
+    fn write_segment(&self, pending: Pending) -> Result<(), Error> {
         if pending.packs.is_empty() {
             return Ok(());
         }
-        let (_, bytes) = segment::write(&*self.repository.backend, self.repository.id(), self.id, &pending.packs)?;
-        self.stored_bytes.fetch_add(bytes, Ordering::Relaxed);
-        self.repository.forget_index();
-        Ok(())
+        match segment::write(&*self.repository.backend, self.repository.id(), self.id, &pending.packs) {
+            Ok((_, bytes)) => {
+                self.stored_bytes.fetch_add(bytes, Ordering::Relaxed);
+                self.repository.forget_index();
+                Ok(())
+            }
+            Err(error) => {
+                // Not forgotten: a record must not be committed before a segment names its packs.
+                let mut kept = self.pending();
+                kept.bytes += pending.bytes;
+                kept.packs.extend(pending.packs);
+                Err(error)
+            }
+        }
     }
 
     /// Writes the segment of the packs that are in none yet. Without it, another writer could not find them; a rebuild of
@@ -129,7 +174,7 @@ impl Session<'_> {
     /// What the storage says.
     pub fn flush(&self) -> Result<(), Error> {
         let pending = std::mem::take(&mut *self.pending());
-        self.write_segment(&pending)
+        self.write_segment(pending)
     }
 
     /// Commits a backup: when this returns the backup exists, and not before. The record's session is set to this one.
@@ -142,10 +187,14 @@ impl Session<'_> {
         record.statistics.stored_bytes = self.stored_bytes();
         match record.write(&*self.repository.backend, self.repository.id()) {
             Err(Error::Backend(cinderblock_backend::Error::AlreadyExists { .. })) => {
-                return Err(Error::BackupExists { id: record.id, volume: record.volume.clone() });
+                // Storage that tries again by itself may say so of the record that it has just stored.
+                let there = self.repository.record(&record.volume, record.id);
+                if !there.is_ok_and(|there| there.session == self.id) {
+                    return Err(Error::BackupExists { id: record.id, volume: record.volume.clone() });
+                }
             }
-            other => other?,
-        };
+            other => drop(other?),
+        }
         self.leave();
         Ok(())
     }

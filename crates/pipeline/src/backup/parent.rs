@@ -6,6 +6,9 @@ use std::sync::Arc;
 use cinderblock_chunker::Extent;
 use cinderblock_store::map::{Leaf, MapLeaves, PieceContent};
 use cinderblock_store::{ChunkId, Chunking, PackId, Record, Repository};
+use rayon::prelude::*;
+
+use crate::engine::Engine;
 
 /// A leaf of the parent's map: which chunk it has at each place of the grid.
 #[derive(Debug)]
@@ -19,10 +22,9 @@ impl ParentLeaf {
     fn new(leaf: &Leaf, chunk_bytes: u64) -> Self {
         let mut ids = vec![None; leaf.length.div_ceil(chunk_bytes) as usize];
         for piece in &leaf.pieces {
-            if let PieceContent::Chunk(id) = piece.content {
-                if let Some(slot) = ids.get_mut(((piece.offset - leaf.offset) / chunk_bytes) as usize) {
-                    *slot = Some(id);
-                }
+            let PieceContent::Chunk(id) = piece.content else { continue };
+            if let Some(slot) = ids.get_mut(((piece.offset - leaf.offset) / chunk_bytes) as usize) {
+                *slot = Some(id);
             }
         }
         Self { offset: leaf.offset, chunk_bytes, ids }
@@ -46,8 +48,13 @@ pub(super) struct ParentMap<'r> {
 
 impl<'r> ParentMap<'r> {
     /// None where the parent is of no use: cut otherwise, or with packs that are not there any more.
-    pub(super) fn new(repository: &'r Repository, parent: &Record) -> Option<Self> {
-        if parent.chunking != Chunking::Fixed || !packs_are_there(repository, &parent.data_packs) {
+    pub(super) fn new(engine: &Engine, repository: &'r Repository, parent: &Record) -> Option<Self> {
+        if parent.chunking != Chunking::Fixed || !parent.hints_complete {
+            return None;
+        }
+        // Chunks that the parent has at the same place are taken as stored without a look-up, so its packs have to be there.
+        let is_there = |id: &PackId| repository.has_pack_object(*id);
+        if !engine.pool.install(|| parent.data_packs.par_iter().all(is_there)) {
             return None;
         }
         // The directories of the packs with its map: with them, its nodes are found without the index.
@@ -63,10 +70,10 @@ impl<'r> ParentMap<'r> {
 
     /// The leaf at a place. Places are asked for in ascending order.
     pub(super) fn leaf_at(&mut self, offset: u64) -> Option<Arc<ParentLeaf>> {
-        if let Some((end, leaf)) = &self.current {
-            if offset < *end {
-                return Some(Arc::clone(leaf));
-            }
+        if let Some((end, leaf)) = &self.current
+            && offset < *end
+        {
+            return Some(Arc::clone(leaf));
         }
         self.current = None;
         while let Some(next) = self.leaves.peek() {
@@ -88,9 +95,4 @@ impl<'r> ParentMap<'r> {
         }
         None
     }
-}
-
-/// Chunks that the parent has at the same place are taken as stored without a look-up, so its packs have to be there.
-fn packs_are_there(repository: &Repository, packs: &[PackId]) -> bool {
-    packs.iter().all(|id| repository.has_pack_object(*id))
 }

@@ -127,9 +127,11 @@ impl Engine {
             description: options.description.clone(),
             parent: parent.map(|parent| parent.id),
             chunking,
+            chunk_bytes: repository.descriptor().chunk_size.bytes(),
             compression: options.compression.to_string(),
             statistics: collected.statistics,
             attributes: options.attributes.clone(),
+            hints_complete: true,
             data_packs: collected.data_packs,
             map_packs: collected.map_packs,
             map: collected.root,
@@ -262,7 +264,7 @@ impl<'e> Flow<'_, '_, 'e> {
         let mut collector =
             Collector::new(run.repository, run.session, shape, self.limits.pack_bytes, &run.control.progress);
         let mut parent = run.parent.filter(|_| shape == Shape::Fixed);
-        let mut parent_map = parent.and_then(|parent| ParentMap::new(run.repository, parent));
+        let mut parent_map = parent.and_then(|parent| ParentMap::new(run.engine, run.repository, parent));
         if parent_map.is_none() {
             parent = None;
         }
@@ -313,10 +315,11 @@ impl<'e> Flow<'_, '_, 'e> {
                     }
                 }
             }
-            if end.is_some() && self.hashing == 0 {
-                if let Some(last) = collector.take_last() {
-                    self.spawn_frame(last);
-                }
+            if end.is_some()
+                && self.hashing == 0
+                && let Some(last) = collector.take_last()
+            {
+                self.spawn_frame(last);
             }
         }
         let mut finished = Vec::new();

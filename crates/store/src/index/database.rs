@@ -82,6 +82,7 @@ fn options() -> Options {
     options.create_missing_column_families(true);
     // All files open from the start: a reader is not disturbed when a writer deletes what it compacted.
     options.set_max_open_files(-1);
+    options.set_max_file_opening_threads(1);
     options.set_keep_log_file_num(1);
     options.set_log_level(rocksdb::LogLevel::Error);
     options.set_stats_dump_period_sec(0);

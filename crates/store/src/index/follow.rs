@@ -12,6 +12,7 @@ use crate::index::lock::Lock;
 use crate::layout;
 use crate::pack::PackReader;
 use crate::segment::{self, PackSummary, SEGMENT_TARGET_BYTES};
+use crate::session::refuse_beside_collector;
 
 /// What a rebuild of the index found.
 #[derive(Debug, Default)]
@@ -89,10 +90,8 @@ fn open_current(
     }
     // An index that can't be read is a cache that is rebuilt.
     let Ok(database) = Database::open_to_read(path, cache_bytes) else { return Ok(None) };
-    if !database.is_for(repository)? {
-        return Ok(None);
-    }
-    let known: HashSet<SegmentId> = database.segments()?.into_iter().collect();
+    let (Ok(true), Ok(known)) = (database.is_for(repository), database.segments()) else { return Ok(None) };
+    let known: HashSet<SegmentId> = known.into_iter().collect();
     // Segments that another process added meanwhile are welcome.
     Ok(wanted.is_subset(&known).then_some(database))
 }
@@ -239,7 +238,8 @@ fn write_segment(
     if packs.is_empty() || outcome.not_written.is_some() {
         return Ok(());
     }
-    match segment::write(backend, repository, session, packs) {
+    let written = refuse_beside_collector(backend).and_then(|()| segment::write(backend, repository, session, packs));
+    match written {
         Ok((id, _)) => database.add(Some(id), &[]),
         // A repository that may only be read is still restored from: the index has the packs.
         Err(error) => {

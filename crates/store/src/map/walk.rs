@@ -44,12 +44,15 @@ pub fn node_span(level: u8, chunk_bytes: u32) -> u64 {
     FAN_OUT.saturating_pow(level.into()).saturating_mul(chunk_bytes.into())
 }
 
+/// Reads a node.
+type Load<'a> = dyn FnMut(&ChunkId) -> Result<Node, Error> + Send + 'a;
+
 /// An iterator over the leaves of a map within a range of the volume.
 ///
 /// It checks as it goes that the nodes fit together and cover the volume exactly. After an error it goes on behind the
 /// node that failed, so that all damage can be told.
 pub struct MapLeaves<'a> {
-    load: Box<dyn FnMut(&ChunkId) -> Result<Node, Error> + Send + 'a>,
+    load: Box<Load<'a>>,
     shape: Shape,
     chunk_bytes: u32,
     range: Range<u64>,

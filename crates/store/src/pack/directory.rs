@@ -86,7 +86,9 @@ impl Directory {
             if plain != u64::from(frame.plain_bytes) || plain > FRAME_MAX_BYTES as u64 || lengths.contains(&0) {
                 return Err(damaged("a frame of the directory has a wrong plain length"));
             }
-            if frame.codec == Codec::Stored && frame.stored_bytes != frame.plain_bytes {
+            // A frame that did not get shorter is stored as it is: a reader never allocates more than a plain frame.
+            let too_long = frame.stored_bytes > frame.plain_bytes;
+            if too_long || (frame.codec == Codec::Stored && frame.stored_bytes != frame.plain_bytes) {
                 return Err(damaged("a frame of the directory has a wrong stored length"));
             }
             offset = match offset.checked_add(frame.stored_bytes) {
@@ -209,15 +211,17 @@ mod tests {
     fn golden_bytes() -> Result<(), Error> {
         let mut lists = lists();
         lists.frames[0].hashed = true;
+        lists.frames[1].plain_bytes = 100_000;
         lists.frames[1].stored_bytes = 70_000;
-        lists.frames[1].codec = Codec::Zstd;
+        lists.lengths[2] = 100_000;
         lists.hashes = vec![[8; 32], [9; 32]];
         let bytes = Directory::new("x", 0, lists.clone(), true)?.encode()?;
-        let mut expected = vec![2, 10, 30, 2, 1, 1, 0xfc, 0x70, 0x11, 0x01, 0x00, 7, 1, 1, 0, 3];
+        let mut expected = vec![2, 10, 30, 2, 1, 1, 0xfc, 0x70, 0x11, 0x01, 0x00, 0xfc, 0xa0, 0x86, 0x01, 0x00];
+        expected.extend([1, 1, 0, 3]);
         for n in 0..3 {
             expected.extend([n; 32]);
         }
-        expected.extend([3, 10, 20, 7, 2]);
+        expected.extend([3, 10, 20, 0xfc, 0xa0, 0x86, 0x01, 0x00, 2]);
         expected.extend([8; 32]);
         expected.extend([9; 32]);
         assert_eq!(bytes, expected);

@@ -63,10 +63,12 @@ impl PackReader {
         let encoded = tail.bytes.get(from..from + length as usize).ok_or_else(short)?;
         let mut header = [0; HEADER_BYTES];
         backend.read_into(&name, 0, &mut header).map_err(missing)?;
-        if checksum(&[&header, encoded, &footer[..16]])[..] != footer[16..48] {
-            return Err(Error::damaged(object, at, "the checksum of header and directory does not agree"));
-        }
-        let header = Header::decode(object, &header)?;
+        let agrees = checksum(&[&header, encoded, &footer[..16]])[..] == footer[16..48];
+        let header = match Header::decode(object, &header) {
+            Ok(header) if agrees => header,
+            Err(error @ (Error::NewerFormat { .. } | Error::Unsupported { .. })) if agrees => return Err(error),
+            _ => return Err(Error::damaged(object, at, "the checksum of header and directory does not agree")),
+        };
         header.expect(object, &[Kind::DataPack, Kind::MapPack], repository, *id.as_bytes())?;
         let directory = Directory::decode(object, at, encoded)?;
         if directory.end() != at || directory.ids().len() != chunks as usize {

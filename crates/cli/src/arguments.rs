@@ -1,0 +1,241 @@
+//! The command line.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use cinderblock_chunker::ChunkSize;
+use cinderblock_pipeline::Settings;
+use cinderblock_store::pack::frame::Compression;
+use cinderblock_store::{BackupId, VolumeId};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::output::size;
+
+/// Deduplicating backups of block volumes.
+///
+/// A repository is a folder that any number of hosts may share. Every backup in it is complete by itself; what several
+/// have in common is stored once.
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 100, disable_help_subcommand = true)]
+pub struct Arguments {
+    #[command(flatten)]
+    pub options: Options,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options of every command.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Options of every command")]
+pub struct Options {
+    /// Folder of the repository
+    #[arg(long, value_name = "DIR", env = "CINDERBLOCK_REPO", global = true)]
+    pub repo: Option<PathBuf>,
+
+    /// Folder for this host's index, which is made again where it is missing [default: $XDG_CACHE_HOME/cinderblock or
+    /// ~/.cache/cinderblock]
+    #[arg(long, value_name = "DIR", env = "CINDERBLOCK_CACHE_DIR", global = true)]
+    pub cache_dir: Option<PathBuf>,
+
+    /// Memory for buffers and index, such as 512M or 1GiB; at least 96MiB
+    #[arg(long, value_name = "SIZE", default_value = "256MiB", value_parser = memory, global = true)]
+    pub memory: usize,
+
+    /// Threads that hash and compress [default: one for each processor]
+    #[arg(long, value_name = "N", value_parser = threads, global = true)]
+    pub threads: Option<usize>,
+
+    /// Answer with one JSON document on standard output
+    #[arg(long, global = true)]
+    pub json: bool,
+
+    /// No progress and no summaries
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+
+    /// Tell more: the repository, the cache folder, the threads
+    #[arg(short, long, global = true)]
+    pub verbose: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make a repository in a folder that is empty or does not exist yet
+    Init {
+        /// Size of a chunk, the unit of deduplication: a power of two from 4KiB to 4MiB
+        #[arg(long, value_name = "SIZE", default_value_t)]
+        chunk_size: ChunkSize,
+    },
+    /// Back up a volume
+    Backup(Backup),
+    /// Restore a backup
+    Restore(Restore),
+    /// List the backups, oldest first within each volume
+    List {
+        /// Of this volume only
+        #[arg(long, value_name = "ID")]
+        volume_id: Option<VolumeId>,
+    },
+    /// Show all that is known about a backup
+    Show {
+        /// The backup's id, or the beginning of it
+        #[arg(value_parser = backup)]
+        backup: String,
+    },
+    /// Show what the repository holds, and how much of it no backup needs
+    Stats,
+    /// Delete backups; no other backup depends on them
+    Delete {
+        /// Their ids, or the beginnings of them
+        #[arg(value_name = "BACKUP", value_parser = backup, required = true)]
+        backups: Vec<String>,
+    },
+    /// Check the repository: all that describes backups and, with --read-data, every stored byte
+    Verify {
+        /// Only these: their ids, or the beginnings of them [default: all backups]
+        #[arg(value_name = "BACKUP", value_parser = backup)]
+        backups: Vec<String>,
+        /// Also read and check the data
+        #[arg(long)]
+        read_data: bool,
+    },
+    /// Make this host's index anew
+    RebuildIndex,
+}
+
+#[derive(Debug, Args)]
+pub struct Backup {
+    /// A file or a block device, or - for standard input
+    pub source: PathBuf,
+
+    /// The volume's name: 1 to 255 of A-Z a-z 0-9 . _ -, not starting with a dot
+    #[arg(long, value_name = "ID")]
+    pub volume_id: VolumeId,
+
+    /// The backup's id [default: a new one]
+    #[arg(long, value_name = "UUID")]
+    pub backup_id: Option<BackupId>,
+
+    /// A short name, for people
+    #[arg(long, value_name = "TEXT")]
+    pub name: Option<String>,
+
+    /// A longer text, for people
+    #[arg(long, value_name = "TEXT")]
+    pub description: Option<String>,
+
+    /// Backup to compare with, which only makes this one faster: auto is the volume's newest
+    #[arg(long, value_name = "auto|none|BACKUP", default_value = "auto")]
+    pub parent: Parent,
+
+    /// How to compress new data; LEVEL is 1 (fastest) to 19
+    #[arg(long, value_name = "zstd[:LEVEL]|none", default_value_t)]
+    pub compression: Compression,
+
+    /// How to cut the volume: fixed suits volumes; fastcdc suits streams in which bytes are inserted
+    #[arg(long, value_enum, default_value_t = Chunker::Fixed)]
+    pub chunker: Chunker,
+}
+
+#[derive(Debug, Args)]
+pub struct Restore {
+    /// The backup's id, or the beginning of it
+    #[arg(value_parser = backup)]
+    pub backup: String,
+
+    /// A file that does not exist yet, or - for standard output; with --existing a file or block device
+    pub target: PathBuf,
+
+    /// Overwrite what is there: only what differs is written
+    #[arg(long)]
+    pub existing: bool,
+}
+
+/// What `--parent` takes.
+#[derive(Clone, Debug)]
+pub enum Parent {
+    Auto,
+    None,
+    Backup(String),
+}
+
+impl FromStr for Parent {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "auto" => Ok(Parent::Auto),
+            "none" => Ok(Parent::None),
+            text => backup(text).map(Parent::Backup).map_err(|error| format!("{error}, auto or none")),
+        }
+    }
+}
+
+/// What `--chunker` takes.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum Chunker {
+    Fixed,
+    Fastcdc,
+}
+
+/// A UUID or the beginning of one; which backup it means, the repository tells.
+fn backup(text: &str) -> Result<String, String> {
+    let fits = (1..=36).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-');
+    if fits { Ok(text.to_owned()) } else { Err("it has to be a backup's id or the beginning of one".to_owned()) }
+}
+
+fn memory(text: &str) -> Result<usize, String> {
+    let bytes = size::parse(text).ok_or("write it like 512M or 1GiB")?;
+    match usize::try_from(bytes) {
+        Ok(bytes) if bytes >= Settings::MIN_MEMORY_BYTES => Ok(bytes),
+        Ok(_) => Err(format!("at least {}MiB are needed", Settings::MIN_MEMORY_BYTES >> 20)),
+        Err(_) => Err("that is more than this machine can address".to_owned()),
+    }
+}
+
+/// More threads than this are a slip of the pen.
+const MAX_THREADS: usize = 1024;
+
+fn threads(text: &str) -> Result<usize, String> {
+    let number = text.parse().ok().filter(|number| (1..=MAX_THREADS).contains(number));
+    number.ok_or_else(|| format!("it has to be a number from 1 to {MAX_THREADS}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn options_of_every_command_stand_before_and_after_it() {
+        for line in ["cinderblock --repo /r --json list", "cinderblock list --repo /r --json"] {
+            let arguments = Arguments::try_parse_from(line.split(' ')).unwrap();
+            assert_eq!(arguments.options.repo, Some(PathBuf::from("/r")));
+            assert!(arguments.options.json);
+        }
+    }
+
+    #[test]
+    fn memory_has_a_least_size() {
+        assert_eq!(memory("96M"), Ok(96 << 20));
+        assert_eq!(memory("1GiB"), Ok(1 << 30));
+        for text in ["95M", "0", "", "-1", "lots", "96MB", "99999999999T"] {
+            assert!(memory(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_backup_is_the_beginning_of_a_uuid() {
+        for text in ["3", "3f2b", "3F2B8C1E-5d0a-4c6f-9b1d-2e7a4f6c8d90"] {
+            assert_eq!(backup(text).as_deref(), Ok(text));
+        }
+        for text in ["", "..", "../x", "a/b", "3f2b 8c1e", "é", &"0".repeat(37)] {
+            assert!(backup(text).is_err(), "{text}");
+        }
+    }
+}

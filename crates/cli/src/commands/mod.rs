@@ -1,0 +1,28 @@
+//! The commands, one a file.
+
+mod backup;
+mod delete;
+mod init;
+mod list;
+mod rebuild_index;
+mod restore;
+mod show;
+mod stats;
+mod verify;
+
+use crate::arguments::Command;
+use crate::context::Context;
+
+pub fn run(command: &Command, context: &Context) -> anyhow::Result<()> {
+    match command {
+        Command::Init { chunk_size } => init::run(context, *chunk_size),
+        Command::Backup(arguments) => backup::run(context, arguments),
+        Command::Restore(arguments) => restore::run(context, arguments),
+        Command::List { volume_id } => list::run(context, volume_id.as_ref()),
+        Command::Show { backup } => show::run(context, backup),
+        Command::Stats => stats::run(context),
+        Command::Delete { backups } => delete::run(context, backups),
+        Command::Verify { backups, read_data } => verify::run(context, backups, *read_data),
+        Command::RebuildIndex => rebuild_index::run(context),
+    }
+}

@@ -1,0 +1,120 @@
+//! What commands work with, from the options of every command.
+
+use std::env;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use cinderblock_backend::{Error as BackendError, Folder};
+use cinderblock_pipeline::{Control, Engine, Settings};
+use cinderblock_store::{Error as StoreError, OpenOptions, Repository};
+use serde::Serialize;
+
+use crate::arguments::Options;
+use crate::failure::Usage;
+use crate::output;
+use crate::progress::{Display, Phase};
+use crate::signals::Signals;
+
+/// The options of every command, and the signals that ask to stop.
+#[derive(Debug)]
+pub struct Context<'a> {
+    options: &'a Options,
+    signals: &'a Signals,
+}
+
+impl<'a> Context<'a> {
+    pub fn new(options: &'a Options, signals: &'a Signals) -> Self {
+        Self { options, signals }
+    }
+
+    pub fn json(&self) -> bool {
+        self.options.json
+    }
+
+    /// Folder of the repository.
+    pub fn repository_folder(&self) -> Result<&Path, Usage> {
+        let folder = self.options.repo.as_deref();
+        folder.ok_or_else(|| Usage("no repository given: use --repo DIR, or set CINDERBLOCK_REPO".to_owned()))
+    }
+
+    /// Opens the repository.
+    pub fn repository(&self) -> anyhow::Result<Repository> {
+        let path = self.repository_folder()?;
+        let cache_folder = self.cache_folder()?;
+        let folder = match Folder::open(path) {
+            Err(BackendError::Folder { source, .. }) if source.kind() == ErrorKind::NotFound => {
+                return Err(StoreError::NotARepository { location: path.display().to_string() }.into());
+            }
+            opened => opened?,
+        };
+        let options = OpenOptions { cache_folder, memory_bytes: self.options.memory / 4 };
+        let repository = Repository::open(Arc::new(folder), &options)?;
+        self.detail(|| format!("repository {} at {}", repository.id(), repository.backend().location()));
+        self.detail(|| format!("index in {}", repository.index_folder().display()));
+        Ok(repository)
+    }
+
+    fn cache_folder(&self) -> Result<PathBuf, Usage> {
+        if let Some(folder) = &self.options.cache_dir {
+            return Ok(folder.clone());
+        }
+        // The XDG base directory specification: a relative path is to be ignored.
+        let absolute = |variable| env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute());
+        let caches = absolute("XDG_CACHE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".cache")));
+        let nowhere = || Usage("no place for the index: use --cache-dir DIR, or set HOME".to_owned());
+        Ok(caches.ok_or_else(nowhere)?.join("cinderblock"))
+    }
+
+    /// Starts the worker threads.
+    pub fn engine(&self) -> anyhow::Result<Engine> {
+        let default = Settings::default();
+        let engine = Engine::new(Settings {
+            threads: self.options.threads.unwrap_or(default.threads),
+            // The rest is the repository's.
+            memory_bytes: self.options.memory - self.options.memory / 4,
+        })?;
+        self.detail(|| format!("{} threads", engine.settings().threads));
+        Ok(engine)
+    }
+
+    /// Control of an operation that stops cleanly at a signal.
+    pub fn control(&self) -> Control {
+        Control { cancel: self.signals.stop_cleanly(), ..Control::default() }
+    }
+
+    /// Control of an operation that leaves nothing behind, wherever a signal ends the process.
+    pub fn control_without_signals(&self) -> Control {
+        Control::default()
+    }
+
+    /// Shows the progress of an operation while the result lives, if there is anybody to see it.
+    pub fn show_progress(&self, control: &Control, phase: Phase) -> Option<Display> {
+        let wanted = !self.options.quiet && !self.options.json;
+        wanted.then(|| Display::start(Arc::clone(&control.progress), phase)).flatten()
+    }
+
+    /// Answers: the JSON document or, to people, the text.
+    pub fn answer(&self, document: &impl Serialize, text: impl FnOnce() -> String) -> anyhow::Result<()> {
+        if self.options.json { output::json(document) } else { output::text(&text()) }
+    }
+
+    /// The same where the text only sums up what was done, which `--quiet` spares.
+    pub fn summary(&self, document: &impl Serialize, text: impl FnOnce() -> String) -> anyhow::Result<()> {
+        if self.options.quiet && !self.options.json { Ok(()) } else { self.answer(document, text) }
+    }
+
+    /// Sums up on standard error, because standard output carries data.
+    pub fn summary_aside(&self, text: impl FnOnce() -> String) {
+        if !self.options.quiet {
+            output::note(&text());
+        }
+    }
+
+    /// Says on standard error what only `--verbose` asks for.
+    pub fn detail(&self, text: impl FnOnce() -> String) {
+        if self.options.verbose && !self.options.quiet {
+            output::note(&text());
+        }
+    }
+}

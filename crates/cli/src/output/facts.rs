@@ -1,0 +1,71 @@
+//! A backup as programs and people are told of it.
+
+use cinderblock_store::{Chunking, Record, Timestamp};
+use serde::Serialize;
+
+/// The JSON object of a backup.
+#[derive(Debug, Serialize)]
+pub struct BackupFacts {
+    backup_id: String,
+    volume_id: String,
+    created_at: String,
+    name: Option<String>,
+    description: Option<String>,
+    parent_id: Option<String>,
+    volume_bytes: u64,
+    read_bytes: u64,
+    new_bytes: u64,
+    stored_bytes: u64,
+    chunks: u64,
+    new_chunks: u64,
+    zero_chunks: u64,
+    seconds: f64,
+    chunker: &'static str,
+    compression: String,
+}
+
+impl From<&Record> for BackupFacts {
+    fn from(record: &Record) -> Self {
+        let statistics = record.statistics;
+        Self {
+            backup_id: record.id.to_string(),
+            volume_id: record.volume.to_string(),
+            created_at: record.created_at.to_string(),
+            name: record.name.clone(),
+            description: record.description.clone(),
+            parent_id: record.parent.map(|id| id.to_string()),
+            volume_bytes: record.volume_bytes,
+            read_bytes: statistics.read_bytes,
+            new_bytes: statistics.new_bytes,
+            stored_bytes: statistics.stored_bytes,
+            chunks: statistics.chunks,
+            new_chunks: statistics.new_chunks,
+            zero_chunks: statistics.zero_chunks,
+            seconds: statistics.milliseconds as f64 / 1000.0,
+            chunker: match record.chunking {
+                Chunking::Fixed => "fixed",
+                Chunking::Content { .. } => "fastcdc",
+            },
+            compression: record.compression.clone(),
+        }
+    }
+}
+
+/// `2026-11-23 05:08:59 UTC`
+pub fn time(time: Timestamp) -> String {
+    match jiff::Timestamp::from_microsecond(time.microseconds()) {
+        Ok(time) => time.strftime("%Y-%m-%d %H:%M:%S UTC").to_string(),
+        Err(_) => time.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_in_utc_to_the_second() {
+        assert_eq!(time(Timestamp::from_microseconds(1_790_000_000_250_000)), "2026-09-21 14:13:20 UTC");
+        assert_eq!(time(Timestamp::from_microseconds(i64::MAX)), i64::MAX.to_string());
+    }
+}

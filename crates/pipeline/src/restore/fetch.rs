@@ -1,0 +1,171 @@
+//! Reading chunks of a pack: read, decompress, verify, hand over.
+
+use std::collections::HashSet;
+use std::sync::atomic::Ordering;
+
+use cinderblock_store::pack::directory::Codec;
+use cinderblock_store::pack::{Content, PackReader, frame};
+use cinderblock_store::{Error as StoreError, Location};
+
+use super::budget::{Buffers, FrameChunk};
+use super::plan::{Job, Placed};
+use super::run::{Failure, Run};
+use crate::engine::Progress;
+
+/// Takes verified bytes and their place in the volume.
+pub(super) type Emit<'e> = dyn FnMut(u64, &[u8]) -> Result<(), Failure> + 'e;
+
+impl Run<'_> {
+    /// Does a job: every wanted chunk is verified, and handed over together with those that follow it both in the frame and
+    /// in the volume.
+    pub(super) fn fetch(&self, job: &Job, buffers: &mut Buffers, emit: &mut Emit<'_>) -> Result<(), Failure> {
+        let (stored, plain, chunks) = buffers.split(job.length);
+        if let Err(error) = self.repository.backend().read_into(job.pack.object(), job.from, stored) {
+            let error = match error.is_not_found() {
+                true => StoreError::PackMissing { pack: job.pack.id() },
+                false => error.into(),
+            };
+            return self.rescue(&job.pack, &job.chunks, error, emit);
+        }
+        self.counters.read.fetch_add(job.length as u64, Ordering::Relaxed);
+        Progress::add(&self.progress().read_bytes, job.length as u64);
+        for of_frame in job.chunks.chunk_by(|a, b| a.frame == b.frame) {
+            if !self.goes_on()? {
+                return Ok(());
+            }
+            let Some(number) = of_frame.first().map(|chunk| chunk.frame) else { continue };
+            match decode(&job.pack, number, job.from, stored, plain) {
+                Ok(bytes) => self.judge(&job.pack, number, of_frame, bytes, chunks, emit)?,
+                Err(error) => self.rescue(&job.pack, of_frame, error, emit)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn judge(
+        &self,
+        pack: &PackReader,
+        number: u32,
+        wanted: &[Placed],
+        plain: &[u8],
+        chunks: &mut Vec<FrameChunk>,
+        emit: &mut Emit<'_>,
+    ) -> Result<(), Failure> {
+        chunks.clear();
+        let listed = pack.directory().frame_chunks(number);
+        chunks.extend(listed.map(|(id, place)| FrameChunk { id, place, verdict: None }));
+        let first_slot = pack.directory().first_slot(number).unwrap_or(0);
+        // What was verified and not handed over yet: place in the volume, and in the frame.
+        let (mut at, mut run) = (0, 0..0);
+        for want in wanted {
+            let chunk = want.slot.checked_sub(first_slot).and_then(|index| chunks.get_mut(index as usize));
+            let good = chunk.and_then(|chunk| {
+                let from = chunk.place.offset as usize;
+                let range = from..from + chunk.place.length as usize;
+                let bytes = plain.get(range.clone())?;
+                let verdict = chunk.verdict.get_or_insert_with(|| {
+                    chunk.id == want.wanted.id && frame::is_authentic(Content::Data, &chunk.id, bytes)
+                });
+                (*verdict && bytes.len() == want.wanted.length as usize).then_some(range)
+            });
+            let Some(range) = good else {
+                let offset = pack.directory().frame_offset(number).unwrap_or(0);
+                let reason = format!("chunk {} has other bytes", want.wanted.id);
+                let error = StoreError::Damaged { object: pack.object().to_string(), offset, reason };
+                self.rescue(pack, std::slice::from_ref(want), error, emit)?;
+                continue;
+            };
+            if range.start == run.end && at + run.len() as u64 == want.wanted.offset && !run.is_empty() {
+                run.end = range.end;
+                continue;
+            }
+            hand_over(plain, at, run, emit)?;
+            (at, run) = (want.wanted.offset, range);
+        }
+        hand_over(plain, at, run, emit)
+    }
+
+    /// The last resort for chunks that could not be had where they should be: where else they are. A garbage collector may
+    /// have moved them, or another writer may have stored them, too.
+    fn rescue(
+        &self,
+        pack: &PackReader,
+        wanted: &[Placed],
+        error: StoreError,
+        emit: &mut Emit<'_>,
+    ) -> Result<(), Failure> {
+        let Some(first) = wanted.first() else { return Ok(()) };
+        let (offset, length) = (first.wanted.offset, u64::from(first.wanted.length));
+        let lost = |source| Failure::Lost { offset, length, source };
+        if matches!(error, StoreError::PackMissing { .. }) {
+            self.refresh().map_err(lost)?;
+        }
+        let ids: HashSet<_> = wanted.iter().map(|chunk| chunk.wanted.id).collect();
+        let mut copies: Vec<(cinderblock_store::ChunkId, Location)> = Vec::new();
+        self.repository
+            .search(&ids, &mut |id, location| {
+                if location.pack.id() != pack.id() {
+                    copies.push((id, location));
+                }
+            })
+            .map_err(lost)?;
+        let (mut stored, mut plain) = (Vec::new(), Vec::new());
+        for want in wanted {
+            if !self.goes_on()? {
+                return Ok(());
+            }
+            let want = want.wanted;
+            let mut of_chunk = copies.iter().filter(|(id, _)| *id == want.id);
+            let rescued = of_chunk.find_map(|(_, copy)| {
+                let place = copy.pack.directory().place(copy.slot)?;
+                self.repository.read_frame(&copy.pack, place.frame, &mut stored, &mut plain).ok()?;
+                self.counters.read.fetch_add(stored.len() as u64, Ordering::Relaxed);
+                let from = place.offset as usize;
+                let range = from..from + place.length as usize;
+                let bytes = plain.get(range.clone())?;
+                let good = bytes.len() == want.length as usize && frame::is_authentic(Content::Data, &want.id, bytes);
+                good.then_some(range)
+            });
+            let Some(bytes) = rescued.and_then(|range| plain.get(range)) else {
+                let (offset, length) = (want.offset, want.length.into());
+                return Err(Failure::Lost { offset, length, source: error });
+            };
+            emit(want.offset, bytes)?;
+        }
+        Ok(())
+    }
+}
+
+fn hand_over(plain: &[u8], at: u64, run: std::ops::Range<usize>, emit: &mut Emit<'_>) -> Result<(), Failure> {
+    match plain.get(run) {
+        Some(bytes) if !bytes.is_empty() => emit(at, bytes),
+        _ => Ok(()),
+    }
+}
+
+/// The plain bytes of a frame, of which `stored` has the bytes from `stored_from` of the pack on. A frame that is not
+/// compressed is not copied.
+pub(crate) fn decode<'b>(
+    pack: &PackReader,
+    number: u32,
+    stored_from: u64,
+    stored: &'b [u8],
+    plain: &'b mut Vec<u8>,
+) -> Result<&'b [u8], StoreError> {
+    let directory = pack.directory();
+    let missing = || StoreError::Damaged {
+        object: pack.object().to_string(),
+        offset: stored_from,
+        reason: format!("frame {number} is not where it should be"),
+    };
+    let entry = directory.frames().get(number as usize).ok_or_else(missing)?;
+    let offset = directory.frame_offset(number).ok_or_else(missing)?;
+    let from = offset.checked_sub(stored_from).ok_or_else(missing)? as usize;
+    let bytes = stored.get(from..).and_then(|rest| rest.get(..entry.stored_bytes as usize)).ok_or_else(missing)?;
+    // The directory was checked: stored and plain length are equal then.
+    if entry.codec == Codec::Stored {
+        return Ok(bytes);
+    }
+    frame::decode(pack.object(), offset, entry, bytes, plain)?;
+    Ok(plain)
+}

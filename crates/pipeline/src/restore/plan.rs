@@ -1,0 +1,132 @@
+//! From wanted chunks to reads: chunks of one frame are decompressed together, neighbouring frames are read together.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use cinderblock_store::pack::PackReader;
+use cinderblock_store::{ChunkId, Location};
+
+/// Stored bytes up to which neighbouring frames are read in one request: 1 MiB, which a core's cache still holds while
+/// they are decompressed, and which costs a disk or a network far more than its latency.
+const MAX_READ_BYTES: u64 = 1 << 20;
+
+/// Bytes between two wanted frames that are read along rather than beginning another request: 64 KiB.
+const MAX_GAP_BYTES: u64 = 64 << 10;
+
+/// A chunk that is wanted at a place of the volume.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Wanted {
+    pub id: ChunkId,
+    /// First byte in the volume.
+    pub offset: u64,
+    /// Length that the map gives, in bytes.
+    pub length: u32,
+}
+
+/// A wanted chunk, and where in a pack it is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Placed {
+    pub wanted: Wanted,
+    pack: u32,
+    pub frame: u32,
+    pub slot: u32,
+}
+
+/// One read of one pack.
+#[derive(Debug)]
+pub(super) struct Job {
+    pub pack: Arc<PackReader>,
+    /// First byte in the pack.
+    pub from: u64,
+    /// Bytes to read.
+    pub length: usize,
+    /// What is in it, by frame and then in the order of the volume; never empty.
+    pub chunks: Vec<Placed>,
+    /// Plain bytes of the largest frame.
+    largest_frame: usize,
+}
+
+impl Job {
+    /// Memory that it takes while it runs, in bytes.
+    pub(super) fn memory_bytes(&self) -> usize {
+        self.length + self.largest_frame
+    }
+
+    /// Plain bytes that it restores.
+    pub(super) fn wanted_bytes(&self) -> usize {
+        self.chunks.iter().map(|chunk| chunk.wanted.length as usize).sum()
+    }
+
+    fn first_offset(&self) -> u64 {
+        self.chunks.iter().map(|chunk| chunk.wanted.offset).min().unwrap_or(0)
+    }
+}
+
+/// Collects chunks of a part of the volume.
+#[derive(Debug, Default)]
+pub(super) struct Plan {
+    packs: Vec<Arc<PackReader>>,
+    numbers: HashMap<cinderblock_store::PackId, u32>,
+    chunks: Vec<Placed>,
+}
+
+impl Plan {
+    /// Adds a chunk; false where its pack's directory gives it no place, or a length other than the map's.
+    pub(super) fn add(&mut self, wanted: Wanted, location: Location) -> bool {
+        let Location { pack, slot } = location;
+        let Some(place) = pack.directory().place(slot).filter(|place| place.length == wanted.length) else {
+            return false;
+        };
+        let next = self.packs.len() as u32;
+        let number = *self.numbers.entry(pack.id()).or_insert(next);
+        if number == next {
+            self.packs.push(pack);
+        }
+        self.chunks.push(Placed { wanted, pack: number, frame: place.frame, slot });
+        true
+    }
+
+    /// The reads, in the order in which the volume first needs them.
+    pub(super) fn jobs(mut self) -> Vec<Job> {
+        self.chunks.sort_unstable_by_key(|chunk| (chunk.pack, chunk.frame, chunk.wanted.offset));
+        let mut jobs: Vec<Job> = Vec::new();
+        for of_pack in self.chunks.chunk_by(|a, b| a.pack == b.pack) {
+            let Some(pack) = of_pack.first().and_then(|chunk| self.packs.get(chunk.pack as usize)) else { continue };
+            let directory = pack.directory();
+            let mut open: Option<Job> = None;
+            for of_frame in of_pack.chunk_by(|a, b| a.frame == b.frame) {
+                let Some(number) = of_frame.first().map(|chunk| chunk.frame) else { continue };
+                let (Some(from), Some(entry)) =
+                    (directory.frame_offset(number), directory.frames().get(number as usize))
+                else {
+                    continue;
+                };
+                let end = from + u64::from(entry.stored_bytes);
+                let plain = entry.plain_bytes as usize;
+                match &mut open {
+                    Some(job)
+                        if end - job.from <= MAX_READ_BYTES
+                            && from - (job.from + job.length as u64) <= MAX_GAP_BYTES =>
+                    {
+                        job.length = (end - job.from) as usize;
+                        job.largest_frame = job.largest_frame.max(plain);
+                        job.chunks.extend_from_slice(of_frame);
+                    }
+                    _ => {
+                        let length = entry.stored_bytes as usize;
+                        jobs.extend(open.replace(Job {
+                            pack: Arc::clone(pack),
+                            from,
+                            length,
+                            chunks: of_frame.to_vec(),
+                            largest_frame: plain,
+                        }));
+                    }
+                }
+            }
+            jobs.extend(open);
+        }
+        jobs.sort_by_cached_key(Job::first_offset);
+        jobs
+    }
+}

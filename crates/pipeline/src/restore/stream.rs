@@ -1,0 +1,185 @@
+//! Restoring in order, to a writer: windows of the volume are fetched in parallel and written one after the other.
+
+use std::io::Write;
+
+use crossbeam_channel::{Receiver, Sender, unbounded};
+use rayon::Scope;
+
+use super::file::add;
+use super::plan::Wanted;
+use super::run::{Failure, Run};
+use crate::engine::Progress;
+
+/// Chunks that are located and grouped together at most.
+const WINDOW_CHUNKS: usize = 16_384;
+
+/// Zeros that are written at once: 256 KiB.
+const ZEROS: usize = 256 << 10;
+
+/// What one job fetched: its bytes, and where parts of them belong in the volume.
+#[derive(Debug, Default)]
+struct Fetched {
+    bytes: Vec<u8>,
+    parts: Vec<(u64, usize)>,
+}
+
+/// A part of the volume that is being fetched.
+#[derive(Debug)]
+struct Window {
+    /// Everything before has been written, or belongs to the window before.
+    end: u64,
+    jobs: usize,
+    fetched: Receiver<Fetched>,
+}
+
+/// Writes in order, and fills gaps with zeros.
+struct Output<'w> {
+    writer: &'w mut dyn Write,
+    at: u64,
+    zeros: Vec<u8>,
+}
+
+impl Run<'_> {
+    /// Writes the whole volume; two windows of `window_bytes` are in memory at once.
+    pub(super) fn stream(&self, writer: &mut dyn Write, window_bytes: usize) -> Result<(), Failure> {
+        self.goes_on()?;
+        self.warm();
+        let mut output = Output { writer, at: 0, zeros: vec![0; ZEROS] };
+        self.pool.in_place_scope(|scope| {
+            let result = self.stream_windows(scope, &mut output, window_bytes);
+            result.unwrap_or_else(|failure| self.fail(failure));
+        });
+        Ok(())
+    }
+
+    fn stream_windows<'scope>(
+        &'scope self,
+        scope: &Scope<'scope>,
+        output: &mut Output<'_>,
+        window_bytes: usize,
+    ) -> Result<(), Failure> {
+        let mut before: Option<Window> = None;
+        let (mut wanted, mut bytes): (Vec<Wanted>, usize) = (Vec::new(), 0);
+        self.each_leaf(|leaf| {
+            for piece in &leaf.pieces {
+                match self.wanted(piece)? {
+                    None => add(&self.counters.zero, piece.length),
+                    Some(chunk) => {
+                        bytes += chunk.length as usize;
+                        wanted.push(chunk);
+                    }
+                }
+                if bytes >= window_bytes || wanted.len() >= WINDOW_CHUNKS {
+                    bytes = 0;
+                    let window = self.start_window(scope, piece.offset + piece.length, &mut wanted)?;
+                    if let Some(window) = before.replace(window) {
+                        self.write_window(window, output)?;
+                    }
+                }
+            }
+            Ok(())
+        })?;
+        if !self.goes_on()? {
+            return Ok(());
+        }
+        let last = self.start_window(scope, self.record.volume_bytes, &mut wanted)?;
+        for window in before.into_iter().chain([last]) {
+            self.write_window(window, output)?;
+        }
+        if self.goes_on()? {
+            output.writer.flush().map_err(|source| output.failed(source))?;
+        }
+        Ok(())
+    }
+
+    fn start_window<'scope>(
+        &'scope self,
+        scope: &Scope<'scope>,
+        end: u64,
+        wanted: &mut Vec<Wanted>,
+    ) -> Result<Window, Failure> {
+        let jobs = self.plan(wanted)?;
+        wanted.clear();
+        let (sender, fetched) = unbounded();
+        let window = Window { end, jobs: jobs.len(), fetched };
+        for job in jobs {
+            if !self.goes_on()? {
+                break;
+            }
+            let permit = self.budget.permit(job.memory_bytes());
+            let sender: Sender<Fetched> = sender.clone();
+            scope.spawn(move |_| {
+                let _permit = permit;
+                let mut buffers = self.budget.buffers();
+                let mut result = Fetched { bytes: Vec::with_capacity(job.wanted_bytes()), parts: Vec::new() };
+                let fetched = self.goes_on().and_then(|go| match go {
+                    true => self.fetch(&job, &mut buffers, &mut |offset, bytes| {
+                        result.bytes.extend_from_slice(bytes);
+                        result.parts.push((offset, bytes.len()));
+                        Ok(())
+                    }),
+                    false => Ok(()),
+                });
+                match fetched {
+                    // Without a receiver, the restore has failed elsewhere.
+                    Ok(()) => drop(sender.send(result)),
+                    Err(failure) => self.fail(failure),
+                }
+            });
+        }
+        Ok(window)
+    }
+
+    /// Waits for a window and writes it.
+    fn write_window(&self, window: Window, output: &mut Output<'_>) -> Result<(), Failure> {
+        let fetched: Vec<Fetched> = window.fetched.iter().collect();
+        // A job that failed sent nothing, one that was stopped only a part.
+        if !self.goes_on()? || fetched.len() != window.jobs {
+            return Ok(());
+        }
+        let mut parts = Vec::new();
+        for result in &fetched {
+            let mut rest = result.bytes.as_slice();
+            for (offset, length) in &result.parts {
+                let Some((bytes, after)) = rest.split_at_checked(*length) else { break };
+                parts.push((*offset, bytes));
+                rest = after;
+            }
+        }
+        parts.sort_unstable_by_key(|(offset, _)| *offset);
+        for (offset, bytes) in parts {
+            self.write_zeros(offset, output)?;
+            self.write_part(bytes, output)?;
+        }
+        self.write_zeros(window.end, output)
+    }
+
+    fn write_zeros(&self, end: u64, output: &mut Output<'_>) -> Result<(), Failure> {
+        let zeros = std::mem::take(&mut output.zeros);
+        while output.at < end {
+            let part = zeros.get(..(end - output.at) as usize).unwrap_or(&zeros);
+            self.write_part(part, output)?;
+        }
+        output.zeros = zeros;
+        Ok(())
+    }
+
+    fn write_part(&self, bytes: &[u8], output: &mut Output<'_>) -> Result<(), Failure> {
+        if self.control.cancel.is_cancelled() {
+            return Err(Failure::Cancelled);
+        }
+        output.writer.write_all(bytes).map_err(|source| output.failed(source))?;
+        let written = bytes.len() as u64;
+        output.at += written;
+        add(&self.counters.written, written);
+        Progress::add(&self.progress().stored_bytes, written);
+        Progress::add(&self.progress().done_bytes, written);
+        Ok(())
+    }
+}
+
+impl Output<'_> {
+    fn failed(&self, source: std::io::Error) -> Failure {
+        Failure::Target { operation: "writing", offset: self.at, source }
+    }
+}

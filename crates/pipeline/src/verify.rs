@@ -1,0 +1,172 @@
+//! Verification: is everything there and right that backups need, and if not, what of which volume is lost?
+//!
+//! Structure is always checked: records, maps, index segments, every pack's directory, and a place for every chunk.
+//! With data, every stored byte is read once, however many backups share it. Memory is bounded: only
+//! what is damaged is remembered.
+
+mod data;
+mod report;
+mod walk;
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::atomic::Ordering;
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
+
+use cinderblock_store::{BackupId, Error as StoreError, PackId, Repository, VolumeId};
+use rayon::prelude::*;
+
+use self::data::{Damage, DataCheck};
+use self::walk::{Findings, Walk};
+use crate::engine::{Control, Engine};
+use crate::error::Error;
+
+pub use self::report::{DamagedBackup, DamagedObject, VerifyReport};
+
+/// What to verify.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct VerifyOptions {
+    /// The backups whose records, maps and chunks are checked; all where there are none given. Segments and pack
+    /// directories are checked in any case.
+    pub backups: Option<Vec<(VolumeId, BackupId)>>,
+    /// Whether to read all stored bytes too: of all packs, or of those that the chosen backups need.
+    pub read_data: bool,
+}
+
+fn store(error: StoreError) -> Error {
+    error.into()
+}
+
+impl Engine {
+    /// Verifies a repository, or chosen backups. Damage is in the report; the error is for what kept it from being verified.
+    ///
+    /// It may run beside writers: what is added meanwhile is not looked at.
+    ///
+    /// # Errors
+    /// [`Error::Store`] where the storage or the index fails, and for a chosen backup that does not exist;
+    /// [`Error::Cancelled`].
+    pub fn verify(
+        &self,
+        repository: &Repository,
+        options: &VerifyOptions,
+        control: &Control,
+    ) -> Result<VerifyReport, Error> {
+        let started = Instant::now();
+        let mut report = VerifyReport::default();
+        let damage = Damage::default();
+        control.cancel.check(false)?;
+        // In this order: what a record needs was stored before it, and a pack before the segment that names it.
+        let backups = match &options.backups {
+            Some(chosen) => chosen.clone(),
+            None => repository.backups(None).map_err(store)?,
+        };
+        let named = self.check_segments(repository, control, &damage, &mut report)?;
+        let packs = repository.list_packs().map_err(store)?;
+        // What was read before the damage happened must not hide it.
+        repository.forget_packs();
+        repository.refresh_index().map_err(store)?;
+
+        let walk = Walk::new(repository, control, self.settings().memory_bytes / 8);
+        let check = DataCheck::new(repository, control, &damage, self.settings().memory_bytes / 4);
+        let wanted: Option<HashSet<PackId>> = match (&options.backups, options.read_data) {
+            (Some(_), true) => Some(self.packs_of(&walk, &backups)?),
+            _ => None,
+        };
+        let is_read = |id: &PackId| options.read_data && wanted.as_ref().is_none_or(|wanted| wanted.contains(id));
+        let total = packs.iter().filter(|(id, _)| is_read(id)).map(|(_, bytes)| bytes).sum();
+        control.progress.total_bytes.store(total, Ordering::Relaxed);
+        self.pool.install(|| packs.par_iter().try_for_each(|(id, _)| check.pack(*id, is_read(id))))?;
+        check.spare_what_has_copies()?;
+
+        walk.judge_by(&damage);
+        let found = self.pool.install(|| {
+            backups
+                .par_iter()
+                .map(|(volume, id)| {
+                    let lost = walk.backup(volume, *id, options.backups.is_some())?;
+                    Ok((volume, *id, lost))
+                })
+                .collect::<Result<Vec<_>, Error>>()
+        })?;
+        for (volume, id, findings) in found {
+            let Some(findings) = findings else { continue };
+            report.backups += 1;
+            let Findings { lost, reason, objects } = findings;
+            damage.add_all(objects);
+            if reason.is_some() || !lost.is_empty() {
+                report.damaged_backups.push(DamagedBackup { volume: volume.clone(), id, reason, lost });
+            }
+        }
+        if !report.damaged_backups.is_empty() {
+            let there: HashSet<PackId> = packs.iter().map(|(id, _)| *id).collect();
+            for id in named.difference(&there) {
+                // Where nothing is lost, it was needed by nobody.
+                let object = repository.pack_object(*id).map_err(store)?;
+                let reason = "an index segment names it, and it is gone".to_owned();
+                damage.add(DamagedObject { object, offset: 0, reason });
+            }
+        }
+        report.damaged_backups.sort_by(|a, b| (&a.volume, a.id).cmp(&(&b.volume, b.id)));
+        report.packs = packs.len() as u64;
+        report.chunks = check.chunks();
+        report.read_bytes = check.read_bytes();
+        report.damaged_objects = damage.into_objects();
+        report.milliseconds = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        Ok(report)
+    }
+
+    /// Checks all segments; the packs that they name.
+    fn check_segments(
+        &self,
+        repository: &Repository,
+        control: &Control,
+        damage: &Damage,
+        report: &mut VerifyReport,
+    ) -> Result<HashSet<PackId>, Error> {
+        let segments = repository.list_segments().map_err(store)?;
+        report.segments = segments.len() as u64;
+        let named = Mutex::new(HashSet::new());
+        self.pool.install(|| {
+            segments.par_iter().try_for_each(|id| {
+                control.cancel.check(false)?;
+                match repository.check_segment(*id) {
+                    Ok(packs) => named.lock().unwrap_or_else(PoisonError::into_inner).extend(packs),
+                    // A garbage collector replaced it.
+                    Err(StoreError::Backend(error)) if error.is_not_found() => {}
+                    Err(error) if error.is_damage() => {
+                        damage.add(DamagedObject::new(repository.segment_object(*id).map_err(store)?, error));
+                    }
+                    Err(error) => return Err(store(error)),
+                }
+                Ok(())
+            })
+        })?;
+        Ok(named.into_inner().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The packs in which the chunks and map nodes of chosen backups are.
+    fn packs_of(&self, walk: &Walk<'_>, backups: &[(VolumeId, BackupId)]) -> Result<HashSet<PackId>, Error> {
+        let found = Mutex::new(HashSet::new());
+        self.pool.install(|| {
+            backups.par_iter().try_for_each(|(volume, id)| {
+                let packs = walk.packs(volume, *id)?;
+                found.lock().unwrap_or_else(PoisonError::into_inner).extend(packs);
+                Ok::<_, Error>(())
+            })
+        })?;
+        Ok(found.into_inner().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Extents in any order, as few as possible in the order of the volume.
+fn merged(extents: impl IntoIterator<Item = cinderblock_chunker::Extent>) -> Vec<cinderblock_chunker::Extent> {
+    let sorted: BTreeMap<u64, u64> = extents.into_iter().map(|extent| (extent.offset, extent.length)).collect();
+    let mut merged: Vec<cinderblock_chunker::Extent> = Vec::new();
+    for (offset, length) in sorted {
+        match merged.last_mut() {
+            Some(last) if last.end() == offset => last.length += length,
+            _ => merged.push(cinderblock_chunker::Extent { offset, length }),
+        }
+    }
+    merged
+}

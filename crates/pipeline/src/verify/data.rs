@@ -1,0 +1,235 @@
+//! Checking packs: their directories, and every chunk's bytes.
+
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use cinderblock_store::pack::{PackReader, frame};
+use cinderblock_store::{ChunkId, Error as StoreError, Location, PackId, Repository};
+use rayon::prelude::*;
+
+use super::report::DamagedObject;
+use crate::engine::{Control, Progress};
+use crate::error::Error;
+use crate::restore::budget::Budget;
+use crate::restore::fetch::decode;
+
+/// Stored bytes that are read in one request: 1 MiB, or one frame where that is larger.
+const READ_BYTES: u64 = 1 << 20;
+
+/// What was found damaged so far.
+#[derive(Debug, Default)]
+pub(super) struct Damage {
+    objects: Mutex<Vec<DamagedObject>>,
+    /// Chunks and map nodes with a damaged copy, until an intact one is found.
+    chunks: Mutex<HashSet<ChunkId>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Damage {
+    pub(super) fn add(&self, object: DamagedObject) {
+        lock(&self.objects).push(object);
+    }
+
+    pub(super) fn add_all(&self, objects: Vec<DamagedObject>) {
+        lock(&self.objects).extend(objects);
+    }
+
+    /// The chunks that are lost.
+    pub(super) fn chunks(&self) -> HashSet<ChunkId> {
+        lock(&self.chunks).clone()
+    }
+
+    /// Each place once, in order.
+    pub(super) fn into_objects(self) -> Vec<DamagedObject> {
+        let mut objects = self.objects.into_inner().unwrap_or_else(PoisonError::into_inner);
+        objects.sort();
+        objects.dedup_by(|a, b| a.object == b.object && a.offset == b.offset);
+        objects
+    }
+}
+
+/// Checks packs, from several threads.
+#[derive(Debug)]
+pub(super) struct DataCheck<'a> {
+    repository: &'a Repository,
+    control: &'a Control,
+    damage: &'a Damage,
+    budget: Budget,
+    read_bytes: AtomicU64,
+    chunks: AtomicU64,
+}
+
+/// Frames that are read together.
+#[derive(Clone, Copy, Debug)]
+struct Read {
+    first: u32,
+    /// One past the last.
+    end: u32,
+    from: u64,
+    bytes: u64,
+}
+
+impl<'a> DataCheck<'a> {
+    pub(super) fn new(
+        repository: &'a Repository,
+        control: &'a Control,
+        damage: &'a Damage,
+        budget_bytes: usize,
+    ) -> Self {
+        let budget = Budget::new(budget_bytes);
+        Self { repository, control, damage, budget, read_bytes: AtomicU64::new(0), chunks: AtomicU64::new(0) }
+    }
+
+    /// Bytes of packs that were read.
+    pub(super) fn read_bytes(&self) -> u64 {
+        self.read_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Chunks whose bytes were checked.
+    pub(super) fn chunks(&self) -> u64 {
+        self.chunks.load(Ordering::Relaxed)
+    }
+
+    fn count_read(&self, bytes: u64) {
+        self.read_bytes.fetch_add(bytes, Ordering::Relaxed);
+        Progress::add(&self.control.progress.read_bytes, bytes);
+    }
+
+    /// Checks a pack's directory, and all of its frames where `read_data` says so.
+    pub(super) fn pack(&self, id: PackId, read_data: bool) -> Result<(), Error> {
+        self.control.cancel.check(false)?;
+        let pack = match self.repository.pack(id) {
+            Ok(pack) => pack,
+            // A garbage collector removed it since it was listed; where it is needed, the maps' chunks will tell.
+            Err(StoreError::PackMissing { .. }) => return Ok(()),
+            Err(error) if error.is_damage() => {
+                self.damage.add(DamagedObject::new(self.repository.pack_object(id)?, error));
+                return Ok(());
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let around = pack.object_bytes().saturating_sub(pack.directory().stored_bytes());
+        self.count_read(around);
+        if read_data {
+            Progress::add(&self.control.progress.done_bytes, around);
+            reads(&pack).par_iter().try_for_each(|read| self.read(&pack, *read))?;
+        }
+        Ok(())
+    }
+
+    fn read(&self, pack: &PackReader, read: Read) -> Result<(), Error> {
+        self.control.cancel.check(false)?;
+        let frames = pack.directory().frames().get(read.first as usize..read.end as usize).unwrap_or_default();
+        let largest = frames.iter().map(|frame| frame.plain_bytes as usize).max().unwrap_or(0);
+        let _permit = self.budget.permit(read.bytes as usize + largest);
+        let mut buffers = self.budget.buffers();
+        let (stored, plain, _) = buffers.split(read.bytes as usize);
+        match self.repository.backend().read_into(pack.object(), read.from, stored) {
+            Ok(()) => {
+                self.count_read(read.bytes);
+                for number in read.first..read.end {
+                    self.frame(pack, number, read.from, stored, plain);
+                }
+            }
+            Err(error) if error.is_not_found() => {}
+            // A disk that can't read a sector has lost what is in it, and more may be found elsewhere.
+            Err(error) => {
+                let mut damaged = DamagedObject::new(pack.object().to_string(), error.into());
+                damaged.offset = read.from;
+                self.damage.add(damaged);
+                let lost = (read.first..read.end).flat_map(|number| pack.directory().frame_chunks(number));
+                lock(&self.damage.chunks).extend(lost.map(|(id, _)| id));
+            }
+        }
+        Progress::add(&self.control.progress.done_bytes, read.bytes);
+        Ok(())
+    }
+
+    fn frame(&self, pack: &PackReader, number: u32, from: u64, stored: &[u8], plain: &mut Vec<u8>) {
+        let directory = pack.directory();
+        let offset = directory.frame_offset(number).unwrap_or(0);
+        let (mut lost, mut count) = (Vec::new(), 0);
+        let reason = match decode(pack, number, from, stored, plain) {
+            Ok(bytes) => {
+                let mut rest = bytes;
+                for (id, place) in directory.frame_chunks(number) {
+                    count += 1;
+                    let chunk = rest.split_at_checked(place.length as usize);
+                    rest = chunk.map_or(&[], |(_, after)| after);
+                    if !chunk.is_some_and(|(chunk, _)| frame::is_authentic(pack.content(), &id, chunk)) {
+                        lost.push(id);
+                    }
+                }
+                format!("{} of the {count} chunks in this frame have other bytes", lost.len())
+            }
+            Err(error) => {
+                lost.extend(directory.frame_chunks(number).map(|(id, _)| id));
+                match error {
+                    StoreError::Damaged { reason, .. } => reason,
+                    other => super::report::in_full(&other),
+                }
+            }
+        };
+        self.chunks.fetch_add(count, Ordering::Relaxed);
+        if !lost.is_empty() {
+            self.damage.add(DamagedObject { object: pack.object().to_string(), offset, reason });
+            lock(&self.damage.chunks).extend(lost);
+        }
+    }
+
+    /// Takes chunks off the list of lost ones that have an intact copy in any pack.
+    pub(super) fn spare_what_has_copies(&self) -> Result<(), Error> {
+        let damaged = self.damage.chunks();
+        if damaged.is_empty() {
+            return Ok(());
+        }
+        let mut copies: Vec<(ChunkId, Location)> = Vec::new();
+        self.repository.search(&damaged, &mut |id, location| copies.push((id, location)))?;
+        // Sorted, so that each frame is read once; those with a single copy are known to be bad.
+        copies.sort_unstable_by_key(|(id, location)| (*id, location.pack.id()));
+        let mut several: Vec<_> =
+            copies.chunk_by(|a, b| a.0 == b.0).filter(|of_chunk| of_chunk.len() > 1).flatten().collect();
+        several.sort_unstable_by_key(|(_, location)| (location.pack.id(), location.slot));
+        let (mut stored, mut plain, mut last) = (Vec::new(), Vec::new(), None);
+        for (id, Location { pack, slot }) in several {
+            self.control.cancel.check(false)?;
+            let Some(place) = pack.directory().place(*slot) else { continue };
+            if last != Some((pack.id(), place.frame)) {
+                last = None;
+                if self.repository.read_frame(pack, place.frame, &mut stored, &mut plain).is_err() {
+                    continue;
+                }
+                last = Some((pack.id(), place.frame));
+            }
+            let from = place.offset as usize;
+            let bytes = plain.get(from..from + place.length as usize);
+            if bytes.is_some_and(|bytes| frame::is_authentic(pack.content(), id, bytes)) {
+                lock(&self.damage.chunks).remove(id);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A pack's frames, cut into reads.
+fn reads(pack: &PackReader) -> Vec<Read> {
+    let mut reads: Vec<Read> = Vec::new();
+    for (number, frame) in (0..).zip(pack.directory().frames()) {
+        let bytes = u64::from(frame.stored_bytes);
+        match reads.last_mut() {
+            Some(read) if read.bytes + bytes <= READ_BYTES => {
+                read.bytes += bytes;
+                read.end = number + 1;
+            }
+            _ => {
+                let from = pack.directory().frame_offset(number).unwrap_or(0);
+                reads.push(Read { first: number, end: number + 1, from, bytes });
+            }
+        }
+    }
+    reads
+}

@@ -1,0 +1,93 @@
+//! Finding backups: by id, by the beginning of an id, and the newest of a volume.
+
+mod common;
+
+use std::sync::Arc;
+
+use cinderblock_backend::{Backend, Memory, ObjectName};
+use cinderblock_store::{BackupId, Error, Repository};
+use common::*;
+
+fn id(first: u8, last: u8) -> BackupId {
+    let mut bytes = [0x77; 16];
+    (bytes[0], bytes[15]) = (first, last);
+    BackupId::from_bytes(bytes)
+}
+
+fn with_backups(ids: &[(&str, BackupId, i64)]) -> Result<(Arc<Memory>, tempfile::TempDir, Repository), Error> {
+    let (storage, cache) = (Arc::new(Memory::new()), tempfile::tempdir().expect("a folder"));
+    create(&*storage)?;
+    let repository = open(storage.clone(), cache.path())?;
+    for (name, id, created_at) in ids {
+        let plan = Plan { id: *id, created_at: *created_at, ..Plan::new() };
+        back_up(&repository, &volume(name), b"", &plan)?;
+    }
+    Ok((storage, cache, repository))
+}
+
+#[test]
+fn an_id_or_the_beginning_of_one() -> TestResult {
+    let (ab, ac, cd) = (id(0xab, 1), id(0xac, 2), id(0xcd, 3));
+    let (_storage, _cache, repository) = with_backups(&[("one", ab, 1), ("one", ac, 2), ("two", cd, 3)])?;
+    assert_eq!(repository.find_backup(&cd.to_string())?, (volume("two"), cd));
+    assert_eq!(repository.find_backup(&cd.to_string().to_uppercase())?, (volume("two"), cd));
+    assert_eq!(repository.find_backup("c")?, (volume("two"), cd));
+    assert_eq!(repository.find_backup("AB")?, (volume("one"), ab));
+    assert_eq!(repository.find_backup("ac777777-7")?, (volume("one"), ac));
+    match repository.find_backup("a") {
+        Err(Error::BackupAmbiguous { text, count: 2, first, second }) => {
+            let mut both = [first, second];
+            both.sort_unstable();
+            assert_eq!((text.as_str(), both), ("a", [ab, ac]));
+        }
+        other => panic!("{other:?}"),
+    }
+    Ok(())
+}
+
+#[test]
+fn texts_that_are_no_id_fit_nothing() -> TestResult {
+    let (_storage, _cache, repository) = with_backups(&[("one", id(0xab, 1), 1)])?;
+    let whole = id(0xab, 1).to_string();
+    let hostile =
+        ["", " ", "-", "--", "g", "*", ".", "..", "../one", "one/ab", "ab ", "\0", "ä", "ａｂ", "ab777777_7777"];
+    for text in
+        hostile.into_iter().map(str::to_owned).chain([format!("{whole}0"), format!("{whole}-"), "a".repeat(1 << 20)])
+    {
+        match repository.find_backup(&text) {
+            Err(Error::BackupNotFound { text: told }) => assert_eq!(told, text),
+            other => panic!("{text:?}: {other:?}"),
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn the_newest_backup_is_the_newest_that_can_be_read() -> TestResult {
+    let ids = [("vm", id(1, 1), 300), ("vm", id(2, 2), 500), ("vm", id(3, 3), 400), ("vm-2", id(4, 4), 900)];
+    let (storage, _cache, repository) = with_backups(&ids)?;
+    let newest = || repository.newest_backup(&volume("vm")).map(|record| record.map(|record| record.id));
+    let name = |id: BackupId| ObjectName::new(format!("backups/vm/{id}"));
+    assert_eq!(newest()?, Some(id(2, 2)));
+    let mut flipped = bytes_of(&*storage, &name(id(2, 2))?);
+    flipped[70] ^= 1;
+    overwrite(&*storage, &name(id(2, 2))?, &flipped);
+    assert_eq!(newest()?, Some(id(3, 3)));
+    overwrite(&*storage, &name(id(3, 3))?, b"");
+    assert_eq!(newest()?, Some(id(1, 1)));
+    storage.delete(&name(id(1, 1))?)?;
+    assert_eq!(newest()?, None);
+    assert!(repository.newest_backup(&volume("no-such-volume"))?.is_none());
+    Ok(())
+}
+
+/// A volume whose name begins another's is not taken for it.
+#[test]
+fn volumes_are_told_apart() -> TestResult {
+    let (_storage, _cache, repository) = with_backups(&[("vm", id(1, 1), 1), ("vm-2", id(2, 2), 2)])?;
+    assert_eq!(repository.backups(Some(&volume("vm")))?, [(volume("vm"), id(1, 1))]);
+    assert_eq!(repository.backups(Some(&volume("v")))?, []);
+    assert_eq!(repository.backups(None)?.len(), 2);
+    assert!(matches!(repository.record(&volume("vm"), id(2, 2)), Err(Error::BackupNotFound { .. })));
+    Ok(())
+}
