@@ -17,7 +17,7 @@ fn restores_everywhere(fixture: &Fixture, record: &Record, expected: &[u8]) {
     assert!(std::fs::read(&path).unwrap() == expected, "a new file");
     assert_eq!(new.volume_bytes, expected.len() as u64);
     assert_eq!(new.written_bytes + new.zero_bytes, new.volume_bytes);
-    assert_eq!(names(folder.path()), [path.clone()]);
+    assert_eq!(names(folder.path()), std::slice::from_ref(&path));
 
     let existing = Target::Existing(path.clone());
     let same = fixture.engine.restore(&fixture.repository, record, &existing, &control).unwrap();
