@@ -28,7 +28,7 @@ fn fill(storage: &Arc<Memory>, options: &OpenOptions) -> Repository {
     let repository = Repository::open(storage.clone(), options).expect("the repository");
     let session = repository.start_session("a benchmark").expect("a session");
     let mut packs = session.pack_builder(Content::Data);
-    let mut store = |pack| session.store_pack(&pack).expect("memory takes every pack");
+    let store = |pack| session.store_pack(&pack).expect("memory takes every pack");
     for first in (0..CHUNKS).step_by(4096) {
         let plain: Vec<u8> = (first..first + 4096).flat_map(u64::to_le_bytes).collect();
         let chunks = (first..first + 4096).map(|number| FrameChunk { id: id(number), length: 8 }).collect();
@@ -72,7 +72,7 @@ fn index(c: &mut Criterion) {
         });
     });
 
-    // As little memory as there may be, which holds directories of a sixteenth: most look-ups read one.
+    // As little memory as there may be, which holds three of the 64 directories: most look-ups read one.
     let small = open(0);
     group.bench_function("random hit through RocksDB, with the pack's directory", |b| {
         b.iter(|| {

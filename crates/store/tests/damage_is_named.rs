@@ -234,7 +234,8 @@ fn damaged_descriptors() -> TestResult {
         ("\"repository_id\": \"", "\"repository_id\": \"../"),
         ("\"repository_id\": \"", "\"repository_id\": \"0"),
         ("\"created_at\": \"", "\"created_at\": \"x"),
-        ("[]", "{}"),
+        ("\"none\"", "{}"),
+        ("\"version\": 1", "\"version\": 0"),
     ] {
         assert!(text.contains(from), "{from}");
         cases.push((format!("{from} became {to}"), text.replace(from, to).into_bytes()));
@@ -248,7 +249,7 @@ fn damaged_descriptors() -> TestResult {
     overwrite(&*storage, &name, newer.as_bytes());
     let error = open(storage.clone(), cache.path()).expect_err("a newer version");
     assert!(matches!(error, Error::NewerFormat { version: 2, supported: 1, .. }), "{error}");
-    let locked = text.replace("[]", "[{\"kind\": \"passphrase\"}]");
+    let locked = text.replace("\"none\"", "\"aes-256-gcm\"");
     overwrite(&*storage, &name, locked.as_bytes());
     let error = open(storage.clone(), cache.path()).expect_err("an encrypted repository");
     assert!(matches!(error, Error::Unsupported { .. }), "{error}");

@@ -244,24 +244,34 @@ pub fn read_chunk(repository: &Repository, id: ChunkId) -> Result<Vec<u8>, Error
     copies.iter().find_map(|place| read_place(repository, id, place).ok()).ok_or(error)
 }
 
-/// Reads every byte of a backup, each checked.
+/// Reads every byte of a backup, each checked. A map node that the index does not lead to is looked for once in all packs,
+/// which leaves the pack that has it in memory.
 pub fn read_backup(repository: &Repository, record: &Record) -> Result<Vec<u8>, Error> {
-    let mut bytes = Vec::new();
-    for leaf in repository.leaves(record, 0..record.volume_bytes) {
-        for piece in leaf.map_err(|unreadable| unreadable.error)?.pieces {
-            assert_eq!(piece.offset, bytes.len() as u64, "pieces follow each other");
-            match piece.content {
-                PieceContent::Zeros => bytes.resize(bytes.len() + piece.length as usize, 0),
-                PieceContent::Chunk(id) => {
-                    let chunk = read_chunk(repository, id)?;
-                    assert_eq!(chunk.len() as u64, piece.length);
-                    bytes.extend(chunk);
+    let (mut bytes, mut searched) = (Vec::new(), HashSet::new());
+    'again: loop {
+        for leaf in repository.leaves(record, bytes.len() as u64..record.volume_bytes) {
+            let leaf = match leaf.map_err(|unreadable| unreadable.error) {
+                Err(Error::ChunkMissing { id }) if searched.insert(id) => {
+                    repository.search(&HashSet::from([id]), &mut |_, _| {})?;
+                    continue 'again;
+                }
+                other => other?,
+            };
+            for piece in leaf.pieces {
+                assert_eq!(piece.offset, bytes.len() as u64, "pieces follow each other");
+                match piece.content {
+                    PieceContent::Zeros => bytes.resize(bytes.len() + piece.length as usize, 0),
+                    PieceContent::Chunk(id) => {
+                        let chunk = read_chunk(repository, id)?;
+                        assert_eq!(chunk.len() as u64, piece.length);
+                        bytes.extend(chunk);
+                    }
                 }
             }
         }
+        assert_eq!(bytes.len() as u64, record.volume_bytes);
+        return Ok(bytes);
     }
-    assert_eq!(bytes.len() as u64, record.volume_bytes);
-    Ok(bytes)
 }
 
 /// Asserts that a backup has exactly these bytes.
