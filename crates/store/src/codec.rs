@@ -18,7 +18,16 @@ pub(crate) fn encode<T: Encode>(what: &'static str, value: &T) -> Result<Vec<u8>
 
 /// Decodes a structure that stands at byte `offset` of `object`.
 pub(crate) fn decode<T: Decode<()>>(object: &str, offset: u64, bytes: &[u8]) -> Result<T, Error> {
-    let (value, used) = bincode::decode_from_slice(bytes, config::standard().with_limit::<LIMIT>())
+    decode_within::<T, LIMIT>(object, offset, bytes)
+}
+
+/// The same with a limit of its own, in bytes.
+pub(crate) fn decode_within<T: Decode<()>, const MOST: usize>(
+    object: &str,
+    offset: u64,
+    bytes: &[u8],
+) -> Result<T, Error> {
+    let (value, used) = bincode::decode_from_slice(bytes, config::standard().with_limit::<MOST>())
         .map_err(|error| Error::damaged(object, offset, format!("not a structure of this kind ({error})")))?;
     if used != bytes.len() {
         return Err(Error::damaged(object, offset + used as u64, "bytes after the end of the structure"));

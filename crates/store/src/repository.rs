@@ -216,7 +216,7 @@ impl Repository {
     /// The newest readable backup of a volume, if there is one.
     ///
     /// # Errors
-    /// What the storage says. Damaged records are passed over.
+    /// What the storage says. Records that are damaged, or of a newer format, are passed over.
     pub fn newest_backup(&self, volume: &VolumeId) -> Result<Option<Record>, Error> {
         let mut newest: Option<Record> = None;
         for (volume, id) in self.backups(Some(volume))? {
@@ -224,10 +224,9 @@ impl Repository {
                 Ok(record) if newest.as_ref().is_none_or(|best| best.created_at < record.created_at) => {
                     newest = Some(record);
                 }
-                Err(error) if !error.is_damage() && !matches!(error, Error::BackupNotFound { .. }) => {
-                    return Err(error);
-                }
-                _ => {}
+                Ok(_) | Err(Error::BackupNotFound { .. } | Error::NewerFormat { .. } | Error::Unsupported { .. }) => {}
+                Err(error) if error.is_damage() => {}
+                Err(error) => return Err(error),
             }
         }
         Ok(newest)

@@ -34,7 +34,7 @@ pub struct Usage {
     pub record_bytes: u64,
     /// Number of packs.
     pub packs: u64,
-    /// Distinct chunks that backups reach.
+    /// Chunks that backups reach. One that is stored twice, by backups that ran at the same time, may count twice.
     pub chunks: u64,
     /// Plain bytes of these chunks.
     pub chunk_bytes: u64,
@@ -164,13 +164,14 @@ impl Repository {
 
     fn unreferenced(&self, pack: &PackReader, reached: &Reached, chunks: &mut u64, chunk_bytes: &mut u64) -> u64 {
         let directory = pack.directory();
-        let mut live_stored = 0;
+        let (mut live_stored, mut reached_any) = (0, false);
         for (number, entry) in directory.frames().iter().enumerate() {
             let number = number as u32;
             let first = directory.first_slot(number).unwrap_or(0);
             let mut live = 0;
             for (slot, (_, place)) in (first..).zip(directory.frame_chunks(number)) {
                 if reached.is_marked(pack.id(), slot) {
+                    reached_any = true;
                     live += u64::from(place.length);
                     if pack.content() == Content::Data {
                         *chunks += 1;
@@ -180,9 +181,9 @@ impl Repository {
             }
             live_stored += u64::from(entry.stored_bytes) * live / u64::from(entry.plain_bytes).max(1);
         }
-        match live_stored {
-            0 => pack.object_bytes(),
-            _ => directory.stored_bytes().saturating_sub(live_stored),
+        match reached_any {
+            false => pack.object_bytes(),
+            true => directory.stored_bytes().saturating_sub(live_stored),
         }
     }
 }

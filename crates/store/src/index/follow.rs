@@ -38,6 +38,15 @@ fn list_segments(backend: &dyn Backend) -> Result<HashSet<SegmentId>, Error> {
     Ok(found)
 }
 
+fn list_packs(backend: &dyn Backend) -> Result<HashSet<PackId>, Error> {
+    let mut found = HashSet::new();
+    backend.list(layout::PACKS, &mut |info| {
+        found.extend(layout::parse_pack(&info.name));
+        Ok(())
+    })?;
+    Ok(found)
+}
+
 /// Opens the index, up to date with the repository's segments as they are now. None where the repository has no packs
 /// yet: there is nothing to find.
 pub(crate) fn open(
@@ -136,9 +145,13 @@ fn follow(
             // A segment that is gone took packs with it; chunks may have another copy that the index does not know.
             Ok(Some(database)) if known.is_subset(&wanted) => {
                 let mut outcome = RebuildOutcome::default();
-                add_segments(&database, repository, backend, wanted.difference(&known), &mut outcome)?;
-                database.finish()?;
-                return Ok(outcome);
+                add_segments(&database, repository, backend, wanted.difference(&known), None, &mut outcome)?;
+                // What a damaged segment named is found by making the index anew, once.
+                if outcome.unreadable_segments.is_empty() {
+                    database.finish()?;
+                    return Ok(outcome);
+                }
+                anew = true;
             }
             _ => anew = true,
         }
@@ -147,8 +160,9 @@ fn follow(
     remove(path)?;
     let database = Database::open_to_write(path, cache_bytes)?;
     let mut outcome = RebuildOutcome::default();
-    add_segments(&database, repository, backend, wanted.iter(), &mut outcome)?;
-    adopt_packs(&database, repository, backend, &mut outcome)?;
+    let packs = list_packs(backend)?;
+    add_segments(&database, repository, backend, wanted.iter(), Some(&packs), &mut outcome)?;
+    adopt_packs(&database, repository, backend, &packs, &mut outcome)?;
     // Last: an index that was not finished is not taken for one.
     database.label(repository)?;
     database.finish()?;
@@ -160,11 +174,16 @@ fn add_segments<'a>(
     repository: RepositoryId,
     backend: &dyn Backend,
     segments: impl Iterator<Item = &'a SegmentId>,
+    there: Option<&HashSet<PackId>>,
     outcome: &mut RebuildOutcome,
 ) -> Result<(), Error> {
     for id in segments {
         match segment::read(backend, repository, *id) {
-            Ok((_, packs)) => database.add(Some(*id), &packs)?,
+            Ok((_, mut packs)) => {
+                // A pack that is lost must not hide a chunk's other copy.
+                packs.retain(|pack| there.is_none_or(|there| there.contains(&pack.id)));
+                database.add(Some(*id), &packs)?;
+            }
             // Damage costs speed, not data: a rebuild reads the packs themselves. It is marked as read, or every
             // command would try again.
             Err(error) if error.is_damage() => {
@@ -184,27 +203,14 @@ fn adopt_packs(
     database: &Database,
     repository: RepositoryId,
     backend: &dyn Backend,
+    there: &HashSet<PackId>,
     outcome: &mut RebuildOutcome,
 ) -> Result<(), Error> {
-    let mut orphans = Vec::new();
-    let mut failed = None;
-    backend
-        .list(layout::PACKS, &mut |info| {
-            if let Some(id) = layout::parse_pack(&info.name) {
-                match database.has_pack(id) {
-                    Ok(true) => {}
-                    Ok(false) => orphans.push(id),
-                    Err(error) => {
-                        failed = Some(error);
-                        return Err(cinderblock_backend::Error::Stopped);
-                    }
-                }
-            }
-            Ok(())
-        })
-        .or_else(|error| failed.take().map_or(Err(error.into()), Err))?;
     let mut pending: HashMap<SessionId, Vec<PackSummary>> = HashMap::new();
-    for id in orphans {
+    for id in there.iter().copied() {
+        if database.has_pack(id)? {
+            continue;
+        }
         match PackReader::open(backend, repository, id) {
             Ok(pack) => {
                 let summary = PackSummary::of_reader(&pack);

@@ -6,7 +6,7 @@ use crate::codec;
 use crate::error::Error;
 use crate::id::ChunkId;
 use crate::object::HEADER_BYTES;
-use crate::pack::{FRAME_MAX_BYTES, PACK_MAX_CHUNKS};
+use crate::pack::{DIRECTORY_MAX_BYTES, FRAME_MAX_BYTES, PACK_MAX_CHUNKS};
 
 /// How a frame is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
@@ -112,7 +112,8 @@ impl Directory {
     }
 
     pub(crate) fn decode(object: &str, at: u64, bytes: &[u8]) -> Result<Self, Error> {
-        Self::new(object, at, codec::decode(object, at, bytes)?, true)
+        let lists = codec::decode_within::<Lists, { DIRECTORY_MAX_BYTES as usize }>(object, at, bytes)?;
+        Self::new(object, at, lists, true)
     }
 
     /// The lists without the SHA-256 hashes, as an index segment carries them.

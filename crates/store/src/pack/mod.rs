@@ -29,8 +29,8 @@ pub const FRAME_TARGET_BYTES: usize = 256 << 10;
 /// at the largest chunk size. A reader allocates no more than this for a frame, whatever its directory claims.
 pub const FRAME_MAX_BYTES: usize = 16 << 20;
 
-/// Most bytes of a directory that is read: a multiple of what [`PACK_MAX_CHUNKS`] needs.
-const DIRECTORY_MAX_BYTES: u64 = 8 << 20;
+/// Most bytes of a directory that is read, encoded or decoded: a multiple of the 1.4 MiB that [`PACK_MAX_CHUNKS`] need.
+const DIRECTORY_MAX_BYTES: u64 = 4 << 20;
 
 const FOOTER_BYTES: usize = 64;
 const FOOTER_MAGIC: [u8; 8] = *b"CINDREND";
