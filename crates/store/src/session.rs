@@ -177,13 +177,15 @@ impl Session<'_> {
         self.write_segment(pending)
     }
 
-    /// Commits a backup: when this returns the backup exists, and not before. The record's session is set to this one.
+    /// Commits a backup: when this returns the backup exists, and not before. The record's session and chunk size are
+    /// set to what they are.
     ///
     /// # Errors
     /// [`Error::BackupExists`] where the volume has a backup with this id; what the storage says.
     pub fn commit(self, record: &mut Record) -> Result<(), Error> {
         self.flush()?;
         record.session = self.id;
+        record.chunk_bytes = self.repository.descriptor().chunk_size.bytes();
         record.statistics.stored_bytes = self.stored_bytes();
         match record.write(&*self.repository.backend, self.repository.id()) {
             Err(Error::Backend(cinderblock_backend::Error::AlreadyExists { .. })) => {

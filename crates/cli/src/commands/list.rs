@@ -15,10 +15,17 @@ pub fn run(context: &Context, volume: Option<&VolumeId>) -> anyhow::Result<()> {
     let mut damaged = 0;
     for (volume, id) in repository.backups(volume)? {
         match repository.record(&volume, id) {
-            Ok(record) => records.push(record),
+            Ok(mut record) => {
+                // Maps and hints are most of a record, and nothing that a listing shows.
+                record.map.items = Vec::new();
+                (record.data_packs, record.map_packs) = (Vec::new(), Vec::new());
+                records.push(record);
+            }
             // Deleted since it was listed.
             Err(Error::BackupNotFound { .. }) => {}
-            Err(error) if error.is_damage() => {
+            Err(error)
+                if error.is_damage() || matches!(error, Error::NewerFormat { .. } | Error::Unsupported { .. }) =>
+            {
                 damaged += 1;
                 failure::tell(&anyhow::Error::new(error).context(format!("backup {id} of {volume} is not listed")));
             }

@@ -39,9 +39,6 @@ impl Item {
 /// Most items in a node: a variable node ends at four times the mean.
 pub const MAX_ITEMS: usize = 4 * FAN_OUT as usize;
 
-/// Most bytes of an encoded node.
-pub const MAX_NODE_BYTES: usize = 8 + MAX_ITEMS * (5 + 9 + 40);
-
 const NODE_VERSION: u8 = 1;
 const TAG_ZEROS: u8 = 0;
 const TAG_CHILDREN: u8 = 1;
