@@ -178,9 +178,12 @@ pub enum Chunker {
     Fastcdc,
 }
 
-/// A UUID or the beginning of one; which backup it means, the repository tells.
+/// A UUID or the beginning of one, with `VOLUME/` before it or without; which backup it means, the repository tells.
 fn backup(text: &str) -> Result<String, String> {
-    let fits = (1..=36).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-');
+    let (volume, id) = text.rsplit_once('/').map_or((None, text), |(volume, id)| (Some(volume), id));
+    let fits = (1..=36).contains(&id.len())
+        && id.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-')
+        && volume.is_none_or(|volume| VolumeId::new(volume).is_ok());
     if fits { Ok(text.to_owned()) } else { Err("it has to be a backup's id or the beginning of one".to_owned()) }
 }
 
@@ -234,7 +237,7 @@ mod tests {
         for text in ["3", "3f2b", "3F2B8C1E-5d0a-4c6f-9b1d-2e7a4f6c8d90"] {
             assert_eq!(backup(text).as_deref(), Ok(text));
         }
-        for text in ["", "..", "../x", "a/b", "3f2b 8c1e", "é", &"0".repeat(37)] {
+        for text in ["", "..", "../x", "a/", "/b", "../b", "a/b/c", "3f2b 8c1e", "é", &"0".repeat(37)] {
             assert!(backup(text).is_err(), "{text}");
         }
     }

@@ -100,7 +100,7 @@ fn unsafe_ids() {
     let place = Place::new();
     place.file("volume", &noise(1, 10_000));
     let long = "x".repeat(256);
-    for id in ["../x", ".x", "..", "", "a/b", "a b", "ä", "a\nb", &long] {
+    for id in ["../x", ".x", "..", "", "a//b", "a b", "ä", "a\nb", &long] {
         let volume = format!("--volume-id={id}");
         for command in [&["backup", "volume", &volume][..], &["list", &volume]] {
             let line = place.fail(command, USAGE);
@@ -114,7 +114,7 @@ fn unsafe_ids() {
         let line = place.fail(&["backup", "volume", "--volume-id", "v", &backup], USAGE);
         assert!(line.contains("UUID"), "{line}");
     }
-    for text in ["../x", "", "xyz", "a/b", "3f2b8c1e-5d0a-4c6f-9b1d-2e7a4f6c8d90a"] {
+    for text in ["../x", "", "xyz", "a//b", "3f2b8c1e-5d0a-4c6f-9b1d-2e7a4f6c8d90a"] {
         for command in [&["show", text][..], &["restore", text, "target"], &["delete", text], &["verify", text]] {
             let line = place.fail(command, USAGE);
             assert!(line.contains("a backup's id"), "{line}");

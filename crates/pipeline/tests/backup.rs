@@ -327,3 +327,77 @@ fn a_parent_whose_packs_are_gone_is_not_believed() -> Outcome {
     assert!(read_back(&repository, &second)? == volume);
     Ok(())
 }
+
+/// A pack was cut short on the storage. The backups that followed reported success with nothing new, because the parent
+/// had every chunk and its pack was, after all, there: each of them was born damaged.
+#[test]
+fn a_parent_whose_pack_was_cut_short_is_not_believed() -> Outcome {
+    for keep in [0, 100, 1_000_000] {
+        let folder = tempfile::tempdir()?;
+        let storage: Arc<dyn Backend> =
+            Arc::new(cinderblock_backend::Folder::create(folder.path().join("repository"))?);
+        let place = place_on(Arc::clone(&storage))?;
+        let volume = noise(10, 4 << 20);
+        let first = place.engine.backup(&place.repository, stream(&volume), &options()?, &Control::default())?;
+        let name = first.data_packs[0].to_string();
+        let path = folder.path().join("repository/packs").join(&name[..2]).join(&name);
+        std::fs::OpenOptions::new().write(true).open(path)?.set_len(keep)?;
+        // Another process, which has nothing in memory.
+        let cache = tempfile::tempdir()?;
+        let repository = Repository::open(storage, &OpenOptions::new(cache.path()))?;
+        let second = place.engine.backup(&repository, stream(&volume), &options()?, &Control::default())?;
+        assert_eq!(second.statistics.new_chunks, 1024, "{keep} bytes kept");
+        assert!(read_back(&repository, &second)? == volume);
+        // The first one is whole again, too.
+        assert!(read_back(&repository, &first)? == volume);
+    }
+    Ok(())
+}
+
+/// A chain of backups named all packs of its ancestors for ever.
+#[test]
+fn a_record_names_only_packs_that_it_needs() -> Outcome {
+    let place = place()?;
+    let mut packs = Vec::new();
+    for seed in 0..4 {
+        // Half of the volume stays, the other half is new each time.
+        let volume = [noise(11, 1 << 20), noise(100 + seed, 1 << 20)].concat();
+        let record = place.engine.backup(&place.repository, stream(&volume), &options()?, &Control::default())?;
+        packs.push(record.data_packs.len());
+    }
+    assert_eq!(packs, [1, 2, 2, 2]);
+    Ok(())
+}
+
+/// Refused only at the end, a name that no record can hold cost a whole backup.
+#[test]
+fn a_name_that_is_too_long_is_refused_before_anything_is_read() -> Outcome {
+    let place = place()?;
+    let mut options = options()?;
+    options.name = Some("x".repeat(2000));
+    let control = Control::default();
+    let refused = place.engine.backup(&place.repository, stream(b"volume"), &options, &control);
+    assert!(matches!(refused, Err(Error::Store(cinderblock_store::Error::TooLarge { .. }))), "{refused:?}");
+    let mut objects = 0;
+    place.repository.backend().list("", &mut |_| {
+        objects += 1;
+        Ok(())
+    })?;
+    assert_eq!(objects, 1, "more than the descriptor");
+    Ok(())
+}
+
+/// Storage that panics: the collector waited for the writer's reason for ever.
+#[test]
+fn a_panicking_writer_ends_the_backup() -> Outcome {
+    let faulty = Arc::new(Faulty::new(Memory::new()));
+    let place = place_on(Arc::clone(&faulty) as Arc<dyn Backend>)?;
+    faulty.add(Rule::on(cinderblock_backend::Kind::Put).prefix("packs/").when(|_| panic!("on purpose")));
+    let volume = noise(12, 80 << 20);
+    let run = std::panic::AssertUnwindSafe(|| {
+        place.engine.backup(&place.repository, stream(&volume), &options()?, &Control::default())?;
+        Ok::<_, Box<dyn std::error::Error>>(())
+    });
+    assert!(!matches!(std::panic::catch_unwind(run), Ok(Ok(()))));
+    Ok(())
+}

@@ -60,6 +60,17 @@ impl Repository {
         if places.iter().all(Option::is_some) {
             return Ok(());
         }
+        match self.locate_by_index(ids, places) {
+            // A part of it can't be read. It is a cache: once more, made anew.
+            Err(Error::Index { .. }) => {
+                self.rebuild_index()?;
+                self.locate_by_index(ids, places)
+            }
+            other => other,
+        }
+    }
+
+    fn locate_by_index(&self, ids: &[ChunkId], places: &mut [Option<Location>]) -> Result<(), Error> {
         let Some(index) = self.index()? else { return Ok(()) };
         for at in 0..ids.len() {
             let (Some(id), Some(None)) = (ids.get(at), places.get(at)) else { continue };
@@ -116,7 +127,9 @@ impl Repository {
         let Some(Location { pack, slot }) = places.pop().flatten() else {
             return Err(Error::ChunkMissing { id: *id });
         };
-        let Some(place) = pack.directory().place(slot) else { return Err(Error::ChunkMissing { id: *id }) };
+        let Some(place) = pack.directory().place(slot).filter(|_| pack.content() == Content::Map) else {
+            return Err(Error::ChunkMissing { id: *id });
+        };
         let plain = self.nodes.get(pack.id(), place.frame, || {
             let mut plain = Vec::new();
             self.read_frame(&pack, place.frame, &mut Vec::new(), &mut plain)?;

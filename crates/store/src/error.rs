@@ -81,7 +81,7 @@ pub enum Error {
         text: String,
     },
     /// More than one backup fits.
-    #[error("{text} fits {count} backups, such as {first} and {second}: give more of its id")]
+    #[error("{text} fits {count} backups, such as {first} and {second}: give more of its id, or VOLUME/ID")]
     BackupAmbiguous {
         /// What was asked for.
         text: String,

@@ -64,7 +64,7 @@ pub use descriptor::{DESCRIPTOR_VERSION, Descriptor};
 pub use error::Error;
 pub use id::{BackupId, ChunkId, PackId, RepositoryId, SegmentId, SessionId, VolumeId};
 pub use object::{FORMAT_VERSION, Kind};
-pub use record::{Chunking, MAX_HINTS, MAX_VOLUME_BYTES, Record, Statistics};
+pub use record::{Chunking, MAX_HINTS, MAX_VOLUME_BYTES, Record, Statistics, check_texts};
 pub use repository::{Location, OpenOptions, PackInfo, RebuildReport, Repository};
 pub use session::{Session, merge_hints};
 pub use time::Timestamp;

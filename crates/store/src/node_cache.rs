@@ -33,6 +33,10 @@ impl NodeCache {
             return Ok(Arc::clone(found));
         }
         let loaded = Arc::new(load()?);
+        if loaded.len() > 2 * FRAME_TARGET_BYTES {
+            // Nothing writes such frames of nodes; kept, a few of them would take all memory.
+            return Ok(loaded);
+        }
         self.lock().put((pack, frame), Arc::clone(&loaded));
         Ok(loaded)
     }

@@ -143,7 +143,16 @@ const MAX_READABLE_BYTES: u64 = 1 << 62;
 const LENGTH_BYTES: usize = 4;
 const CHECKSUM_BYTES: usize = 32;
 
-fn check_length(what: &'static str, text: Option<&String>, limit: usize) -> Result<(), Error> {
+/// Refuses texts that a record cannot hold, before a backup is begun.
+///
+/// # Errors
+/// [`Error::TooLarge`] for a name above 1,024 bytes or a description above 64 KiB.
+pub fn check_texts(name: Option<&str>, description: Option<&str>) -> Result<(), Error> {
+    check_length("the name of a backup", name, MAX_NAME_BYTES)?;
+    check_length("the description of a backup", description, MAX_DESCRIPTION_BYTES)
+}
+
+fn check_length(what: &'static str, text: Option<&str>, limit: usize) -> Result<(), Error> {
     match text {
         Some(text) if text.len() > limit => {
             Err(Error::TooLarge { what, bytes: text.len() as u64, limit: limit as u64 })
@@ -159,8 +168,7 @@ impl Record {
     }
 
     pub(crate) fn write(&self, backend: &dyn Backend, repository: RepositoryId) -> Result<u64, Error> {
-        check_length("the name of a backup", self.name.as_ref(), MAX_NAME_BYTES)?;
-        check_length("the description of a backup", self.description.as_ref(), MAX_DESCRIPTION_BYTES)?;
+        check_texts(self.name.as_deref(), self.description.as_deref())?;
         let head = Head {
             volume: self.volume.clone(),
             created_at: self.created_at.microseconds(),

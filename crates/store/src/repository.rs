@@ -190,18 +190,23 @@ impl Repository {
         Ok(record)
     }
 
-    /// Finds a backup by its id, or by the beginning of its id if only one begins so.
+    /// Finds a backup by its id, or by the beginning of its id if only one begins so; with `VOLUME/` before it, among the
+    /// backups of that volume.
     ///
     /// # Errors
     /// [`Error::BackupNotFound`], [`Error::BackupAmbiguous`], or what the storage says.
     pub fn find_backup(&self, text: &str) -> Result<(VolumeId, BackupId), Error> {
         let not_found = || Error::BackupNotFound { text: text.to_owned() };
-        let wanted = text.to_ascii_lowercase();
+        let (volume, id) = match text.rsplit_once('/') {
+            Some((volume, id)) => (Some(VolumeId::new(volume).map_err(|_| not_found())?), id),
+            None => (None, text),
+        };
+        let wanted = id.to_ascii_lowercase();
         if wanted.is_empty() || !wanted.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-') {
             return Err(not_found());
         }
         let mut fitting: Vec<_> =
-            self.backups(None)?.into_iter().filter(|(_, id)| id.to_string().starts_with(&wanted)).collect();
+            self.backups(volume.as_ref())?.into_iter().filter(|(_, id)| id.to_string().starts_with(&wanted)).collect();
         if let [(_, first), (_, second), ..] = fitting.as_slice() {
             return Err(Error::BackupAmbiguous {
                 text: text.to_owned(),

@@ -24,6 +24,10 @@ struct Body {
     packs: Vec<PackSummary>,
 }
 
+/// Packs at which a session writes a segment, whatever their directories' size: 2 GiB stored, so that an interrupted backup
+/// of large chunks does not lose more than that.
+pub(crate) const SEGMENT_MAX_PACKS: usize = 64;
+
 /// What a segment says about one pack.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub(crate) struct PackSummary {

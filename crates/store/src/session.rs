@@ -17,7 +17,7 @@ use crate::object::{Header, Kind, put_envelope};
 use crate::pack::{Content, FinishedPack, PackBuilder};
 use crate::record::Record;
 use crate::repository::Repository;
-use crate::segment::{self, PackSummary, SEGMENT_TARGET_BYTES};
+use crate::segment::{self, PackSummary, SEGMENT_MAX_PACKS, SEGMENT_TARGET_BYTES};
 use crate::time::Timestamp;
 
 /// Longest text about what a session does.
@@ -139,7 +139,8 @@ impl Session<'_> {
             let mut pending = self.pending();
             pending.bytes += summary.encoded_bytes();
             pending.packs.push(summary);
-            (pending.bytes >= SEGMENT_TARGET_BYTES).then(|| std::mem::take(&mut *pending))
+            (pending.bytes >= SEGMENT_TARGET_BYTES || pending.packs.len() >= SEGMENT_MAX_PACKS)
+                .then(|| std::mem::take(&mut *pending))
         };
         match full {
             Some(full) => self.write_segment(full).map(|()| true),

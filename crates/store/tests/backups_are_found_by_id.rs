@@ -45,12 +45,41 @@ fn an_id_or_the_beginning_of_one() -> TestResult {
     Ok(())
 }
 
+/// Two writers that ran at once took one id for two volumes: nothing could name either of them.
+#[test]
+fn a_volume_before_the_id_tells_equal_ids_apart() -> TestResult {
+    let same = id(0xab, 1);
+    let (_storage, _cache, repository) = with_backups(&[("one", same, 1), ("two", same, 2)])?;
+    assert!(matches!(repository.find_backup(&same.to_string()), Err(Error::BackupAmbiguous { .. })));
+    assert_eq!(repository.find_backup(&format!("one/{same}"))?, (volume("one"), same));
+    assert_eq!(repository.find_backup("two/ab")?, (volume("two"), same));
+    Ok(())
+}
+
 #[test]
 fn texts_that_are_no_id_fit_nothing() -> TestResult {
     let (_storage, _cache, repository) = with_backups(&[("one", id(0xab, 1), 1)])?;
     let whole = id(0xab, 1).to_string();
-    let hostile =
-        ["", " ", "-", "--", "g", "*", ".", "..", "../one", "one/ab", "ab ", "\0", "ä", "ａｂ", "ab777777_7777"];
+    let hostile = [
+        "",
+        " ",
+        "-",
+        "--",
+        "g",
+        "*",
+        ".",
+        "..",
+        "../one",
+        "two/ab",
+        "one/",
+        "/ab",
+        "one/one/ab",
+        "ab ",
+        "\0",
+        "ä",
+        "ａｂ",
+        "ab777777_7777",
+    ];
     for text in
         hostile.into_iter().map(str::to_owned).chain([format!("{whole}0"), format!("{whole}-"), "a".repeat(1 << 20)])
     {

@@ -150,7 +150,11 @@ impl ObjectWriter for FolderWriter<'_> {
         if let Some(temporary) = self.temporary.clone() {
             self.publish(&temporary)?;
         }
-        self.sync_folders().map_err(|errno| self.error("sync", errno))
+        self.sync_folders().map_err(|errno| {
+            // It is there but may not last: taken back, as far as that is possible, a failure means that it is not there.
+            let _ = rustix::fs::unlinkat(&self.parent, self.name.file_name(), AtFlags::empty());
+            self.error("sync", errno)
+        })
     }
 }
 

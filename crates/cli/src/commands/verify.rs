@@ -93,7 +93,7 @@ pub fn run(context: &Context, backups: &[String], read_data: bool) -> anyhow::Re
         number => format!("{} cannot be restored whole", number::counted(number, "backup")),
     };
     anyhow::bail!(
-        "{objects}, {backups}: restore the objects from a copy of the repository, or back the volumes up again"
+        "{objects}, {backups}: restore the objects from a copy of the repository; where there is none, docs/operations.md says how to heal from volumes that still exist"
     )
 }
 

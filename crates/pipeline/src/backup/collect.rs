@@ -95,9 +95,9 @@ pub(super) struct Collector<'a> {
     next_frame: u64,
     data: PackBuilder,
     nodes: NodePacker<'a>,
-    data_packs: Vec<PackId>,
-    /// Whether any chunk was found at its place in the parent.
-    pub(super) used_parent: bool,
+    data_packs: HashSet<PackId>,
+    /// Whether the parent's list of packs is needed to know all packs of this backup.
+    pub(super) anywhere_in_parent: bool,
     pub(super) statistics: Statistics,
 }
 
@@ -132,18 +132,19 @@ impl<'a> Collector<'a> {
             next_frame: 0,
             data: packs(Content::Data),
             nodes: NodePacker { repository, packs: packs(Content::Map), open: OpenFrame::default(), used: Vec::new() },
-            data_packs: Vec::new(),
-            used_parent: false,
+            data_packs: HashSet::new(),
+            anywhere_in_parent: false,
             statistics: Statistics::default(),
         }
     }
 
     /// Takes the next segment of the volume, and what lies between it and the one before: zeros.
     pub(super) fn take(&mut self, hashed: Hashed, finished: &mut Vec<FinishedPack>) -> Result<(), Error> {
-        let Hashed { chunks, buffer, packs, bytes } = hashed;
+        let Hashed { chunks, buffer, packs, anywhere_in_parent, bytes } = hashed;
+        self.anywhere_in_parent |= anywhere_in_parent;
         self.statistics.read_bytes += bytes;
         Progress::add(&self.progress.read_bytes, bytes);
-        merge_hints(&mut self.data_packs, packs);
+        self.data_packs.extend(packs);
         let new_bytes: u64 = chunks.iter().filter(|(_, f)| matches!(f, Found::Unknown(_))).map(|(e, _)| e.length).sum();
         let copy = new_bytes * 8 < buffer.as_ref().map_or(0, |buffer| buffer.len() as u64);
         let mut at = 0;
@@ -152,11 +153,7 @@ impl<'a> Collector<'a> {
             at = range.end;
             let id = match found {
                 Found::Zeros => continue,
-                Found::Same(id) => {
-                    self.used_parent = true;
-                    id
-                }
-                Found::Known(id) => id,
+                Found::Same(id) | Found::Known(id) => id,
                 Found::Unknown(id) => {
                     if let (Some(buffer), true) = (&buffer, self.fresh.insert(id)) {
                         let bytes = match copy {
@@ -228,7 +225,7 @@ impl<'a> Collector<'a> {
             self.next_frame += 1;
             Progress::add(&self.progress.stored_bytes, frame.stored_bytes() as u64);
             if let Some(pack) = self.data.push(frame)? {
-                self.data_packs.push(pack.id());
+                self.data_packs.insert(pack.id());
                 finished.push(pack);
             }
         }
@@ -246,22 +243,17 @@ impl<'a> Collector<'a> {
     pub(super) fn finish(mut self, volume_bytes: u64, finished: &mut Vec<FinishedPack>) -> Result<Collected, Error> {
         self.zeros_until(volume_bytes, finished)?;
         if let Some(pack) = self.data.finish()? {
-            self.data_packs.push(pack.id());
+            self.data_packs.insert(pack.id());
             finished.push(pack);
         }
         let (nodes, fresh) = (&mut self.nodes, &mut self.fresh);
         let root = self.map.finish(&mut |id, bytes| nodes.add(id, bytes, fresh, finished))?;
         self.nodes.finish(finished)?;
         self.progress.done_bytes.store(volume_bytes, Ordering::Relaxed);
-        merge_hints(&mut self.data_packs, []);
+        let mut data_packs = Vec::new();
+        merge_hints(&mut data_packs, self.data_packs);
         merge_hints(&mut self.nodes.used, []);
-        Ok(Collected {
-            root,
-            volume_bytes,
-            statistics: self.statistics,
-            data_packs: self.data_packs,
-            map_packs: self.nodes.used,
-        })
+        Ok(Collected { root, volume_bytes, statistics: self.statistics, data_packs, map_packs: self.nodes.used })
     }
 }
 

@@ -38,8 +38,10 @@ pub(super) struct Hashed {
     pub chunks: Vec<(Extent, Found)>,
     /// The bytes, where there are unknown chunks: the others are not needed any more.
     pub buffer: Option<Arc<Buffer>>,
-    /// Packs in which known chunks were found.
+    /// Packs in which chunks were found.
     pub packs: Vec<PackId>,
+    /// Whether a chunk of the parent was taken as stored without knowing in which of the parent's packs.
+    pub anywhere_in_parent: bool,
     /// The buffer's bytes that were filled.
     pub bytes: u64,
 }
@@ -73,6 +75,7 @@ pub(super) fn hash(repository: &Repository, segment: Segment, parent: Option<&Pa
     let mut found = Vec::with_capacity(chunks.len());
     // Ids to look up, and where their answers belong.
     let (mut wanted, mut answers) = (Vec::new(), Vec::new());
+    let mut same = Vec::new();
     let mut rest: &[u8] = &buffer;
     let mut bytes = 0;
     for extent in chunks {
@@ -86,6 +89,7 @@ pub(super) fn hash(repository: &Repository, segment: Segment, parent: Option<&Pa
         let id = ChunkId::of(chunk);
         if parent.is_some_and(|parent| parent.has(&extent, &id)) {
             found.push((extent, Found::Same(id)));
+            same.push(id);
             continue;
         }
         answers.push(found.len());
@@ -93,22 +97,32 @@ pub(super) fn hash(repository: &Repository, segment: Segment, parent: Option<&Pa
         found.push((extent, Found::Unknown(id)));
     }
     let (mut packs, mut unknown) = (Vec::new(), 0);
+    let mut places = Vec::new();
+    repository.locate_nearby(&same, &mut places);
+    let anywhere_in_parent = places.iter().any(Option::is_none);
+    for place in places.drain(..).flatten() {
+        note(&mut packs, place.pack.id());
+    }
     if !wanted.is_empty() {
-        let mut places = Vec::new();
         repository.locate(&wanted, &mut places)?;
         for ((at, id), place) in answers.into_iter().zip(wanted).zip(places) {
             let Some(place) = place else {
                 unknown += 1;
                 continue;
             };
-            if packs.last() != Some(&place.pack.id()) {
-                packs.push(place.pack.id());
-            }
+            note(&mut packs, place.pack.id());
             if let Some((_, found)) = found.get_mut(at) {
                 *found = Found::Known(id);
             }
         }
     }
     let buffer = (unknown > 0).then(|| Arc::new(buffer));
-    Ok(Hashed { chunks: found, buffer, packs, bytes })
+    Ok(Hashed { chunks: found, buffer, packs, anywhere_in_parent, bytes })
+}
+
+/// Remembers a pack; neighbours are mostly in the same one.
+fn note(packs: &mut Vec<PackId>, id: PackId) {
+    if packs.last() != Some(&id) {
+        packs.push(id);
+    }
 }

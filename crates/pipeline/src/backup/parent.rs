@@ -52,8 +52,9 @@ impl<'r> ParentMap<'r> {
         if parent.chunking != Chunking::Fixed || !parent.hints_complete {
             return None;
         }
-        // Chunks that the parent has at the same place are taken as stored without a look-up, so its packs have to be there.
-        let is_there = |id: &PackId| repository.has_pack_object(*id);
+        // Chunks that the parent has at the same place are taken as stored without a look-up in the index, so its packs
+        // have to be there, with their directories whole. A pack that was cut short or overwritten ends the trust.
+        let is_there = |id: &PackId| repository.pack(*id).is_ok();
         if !engine.pool.install(|| parent.data_packs.par_iter().all(is_there)) {
             return None;
         }

@@ -75,14 +75,14 @@ impl Limits {
         let memory = engine.settings().memory_bytes;
         let threads = engine.settings().threads as u64;
         // A multiple of the chunk size: all are powers of two. Content-defined cutting wants room for several chunks.
-        let content = if largest_chunk > chunk_bytes { (4 * largest_chunk).next_power_of_two() } else { 0 };
+        let content = if largest_chunk > chunk_bytes { (2 * largest_chunk).next_power_of_two() } else { 0 };
         let buffer_bytes = (1 << 20).max(chunk_bytes).max(content);
         let affordable = (memory / 4 / buffer_bytes) as u64;
         let frame_bytes = FRAME_TARGET_BYTES.max(largest_chunk) * 2;
         Self {
             buffer_bytes,
-            segments: (threads * 6).min(affordable).max(2),
-            frames: (threads * 8).min((memory / 8 / frame_bytes) as u64).max(2),
+            segments: (threads * 6).min(affordable).max(1),
+            frames: (threads * 8).min((memory / 8 / frame_bytes) as u64).max(1),
             pack_bytes: PACK_TARGET_BYTES.min(memory / 6),
         }
     }
@@ -101,6 +101,7 @@ impl Engine {
         control: &Control,
     ) -> Result<Record, Error> {
         let started = Instant::now();
+        cinderblock_store::check_texts(options.name.as_deref(), options.description.as_deref())?;
         let id = match options.id {
             Some(id) => {
                 check_free(repository, id)?;
@@ -138,6 +139,10 @@ impl Engine {
             session: session.id(),
         };
         record.statistics.milliseconds = started.elapsed().as_millis() as u64;
+        if options.id.is_some() {
+            // Another backup may have taken the id while this one was running.
+            check_free(repository, id)?;
+        }
         session.commit(&mut record)?;
         Ok(record)
     }
@@ -182,7 +187,7 @@ impl Run<'_> {
                 self.collect(input, limits, &pool, chunking.shape())
             }
             source => {
-                let (sender, receiver) = bounded(1);
+                let (sender, receiver) = bounded(0);
                 let cancel = self.control.cancel.clone();
                 let pool_of_reader = Arc::clone(&pool);
                 // Not scoped: a reader that is stuck in a stream that neither sends nor ends must not keep a backup
@@ -323,10 +328,10 @@ impl<'e> Flow<'_, '_, 'e> {
             }
         }
         let mut finished = Vec::new();
-        let used_parent = collector.used_parent;
+        let anywhere_in_parent = collector.anywhere_in_parent;
         let mut collected = collector.finish(end.unwrap_or(0), &mut finished)?;
         self.store(finished)?;
-        if let (Some(parent), true) = (parent, used_parent) {
+        if let (Some(parent), true) = (parent, anywhere_in_parent) {
             merge_hints(&mut collected.data_packs, parent.data_packs.iter().copied());
         }
         Ok(collected)
@@ -381,8 +386,10 @@ impl<'e> Flow<'_, '_, 'e> {
             if self.packs.send(pack).is_err() {
                 // The writer has stopped, and said why.
                 for event in self.incoming.iter() {
-                    if let Event::Failed(error) = event {
-                        return Err(error);
+                    match event {
+                        Event::Failed(error) => return Err(error),
+                        Event::Lost => return Err(Error::Cancelled { partly_written: false }),
+                        _ => {}
                     }
                 }
             }

@@ -14,9 +14,21 @@ pub(super) fn run(
     packs: &Receiver<FinishedPack>,
     events: &Sender<Event>,
 ) {
+    let _lost = TellOfPanic(events);
     if let Err(error) = store_all(repository, session, packs, events) {
         // Nobody listens only where the backup has failed already.
         let _ = events.send(Event::Failed(error));
+    }
+}
+
+/// Tells the collector when this thread panics: it would wait for ever for the writer's reason.
+struct TellOfPanic<'a>(&'a Sender<Event>);
+
+impl Drop for TellOfPanic<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let _ = self.0.send(Event::Lost);
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use cinderblock_store::map::PieceContent;
 use rayon::Scope;
 
 use super::compare::Comparison;
-use super::plan::Wanted;
+use super::plan::{Job, Wanted};
 use super::run::{Failure, Run};
 use crate::engine::Progress;
 
@@ -86,8 +86,17 @@ impl Run<'_> {
         file: &'scope File,
         window: &mut Vec<Wanted>,
     ) -> Result<(), Failure> {
-        let jobs = self.plan(window)?;
-        window.clear();
+        let wanted = std::mem::take(window);
+        let mut rest = wanted.as_slice();
+        while !rest.is_empty() {
+            let (jobs, planned) = self.plan(rest)?;
+            rest = rest.get(planned..).unwrap_or_default();
+            self.start(scope, file, jobs)?;
+        }
+        Ok(())
+    }
+
+    fn start<'scope>(&'scope self, scope: &Scope<'scope>, file: &'scope File, jobs: Vec<Job>) -> Result<(), Failure> {
         for job in jobs {
             if !self.goes_on()? {
                 return Ok(());

@@ -13,6 +13,9 @@ const MAX_READ_BYTES: u64 = 1 << 20;
 /// Bytes between two wanted frames that are read along rather than beginning another request: 64 KiB.
 const MAX_GAP_BYTES: u64 = 64 << 10;
 
+/// Memory of a chunk of a directory: its id and its length.
+const BYTES_PER_LISTED_CHUNK: usize = 36;
+
 /// A chunk that is wanted at a place of the volume.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Wanted {
@@ -68,6 +71,7 @@ pub(super) struct Plan {
     packs: Vec<Arc<PackReader>>,
     numbers: HashMap<cinderblock_store::PackId, u32>,
     chunks: Vec<Placed>,
+    directory_bytes: usize,
 }
 
 impl Plan {
@@ -80,10 +84,16 @@ impl Plan {
         let next = self.packs.len() as u32;
         let number = *self.numbers.entry(pack.id()).or_insert(next);
         if number == next {
+            self.directory_bytes += pack.directory().ids().len() * BYTES_PER_LISTED_CHUNK;
             self.packs.push(pack);
         }
         self.chunks.push(Placed { wanted, pack: number, frame: place.frame, slot });
         true
+    }
+
+    /// About the memory that the directories of its packs take, in bytes.
+    pub(super) fn directory_bytes(&self) -> usize {
+        self.directory_bytes
     }
 
     /// The reads, in the order in which the volume first needs them.

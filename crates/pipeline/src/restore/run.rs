@@ -18,6 +18,12 @@ use super::plan::{Job, Plan, Wanted};
 use crate::engine::{Control, Engine, Progress};
 use crate::error::Error;
 
+/// Chunks that are looked up at once: few enough that, each in another full pack, the directories take 38 MiB.
+const GROUP_CHUNKS: usize = 64;
+
+/// Memory of the directories of the packs that one plan reads, beyond which another plan is begun: 16 MiB.
+const MAX_DIRECTORY_BYTES: usize = 16 << 20;
+
 /// Most packs whose directories are read ahead because the record names them: 128, about 300,000 chunks, fit into
 /// the repository's memory.
 const MAX_WARMED_PACKS: usize = 128;
@@ -236,9 +242,23 @@ impl<'a> Run<'a> {
         Failure::Lost { offset, length, source: StoreError::BadMap { backup: self.record.id, reason } }
     }
 
-    /// Finds chunks, and plans how to read them.
-    pub(super) fn plan(&self, wanted: &[Wanted]) -> Result<Vec<Job>, Failure> {
-        let Some(first) = wanted.first() else { return Ok(Vec::new()) };
+    /// Finds chunks, and plans how to read them: the reads, and how many of the chunks they are for. It ends early where
+    /// the chunks lie in so many packs that their directories would take too much memory.
+    pub(super) fn plan(&self, wanted: &[Wanted]) -> Result<(Vec<Job>, usize), Failure> {
+        let mut plan = Plan::default();
+        let mut planned = 0;
+        for group in wanted.chunks(GROUP_CHUNKS) {
+            self.plan_group(group, &mut plan)?;
+            planned += group.len();
+            if plan.directory_bytes() > MAX_DIRECTORY_BYTES {
+                break;
+            }
+        }
+        Ok((plan.jobs(), planned))
+    }
+
+    fn plan_group(&self, wanted: &[Wanted], plan: &mut Plan) -> Result<(), Failure> {
+        let Some(first) = wanted.first() else { return Ok(()) };
         let lost = |source| Failure::Lost { offset: first.offset, length: first.length.into(), source };
         let ids: Vec<_> = wanted.iter().map(|chunk| chunk.id).collect();
         let mut places = Vec::new();
@@ -249,7 +269,6 @@ impl<'a> Run<'a> {
         if places.iter().any(Option::is_none) {
             self.search_missing(wanted, &mut places).map_err(lost)?;
         }
-        let mut plan = Plan::default();
         for (chunk, place) in wanted.iter().zip(places) {
             let (offset, length) = (chunk.offset, u64::from(chunk.length));
             let Some(location) = place else {
@@ -260,7 +279,7 @@ impl<'a> Run<'a> {
                 return Err(self.wrong_length(offset, length));
             }
         }
-        Ok(plan.jobs())
+        Ok(())
     }
 
     /// Looks for what the index does not know in all packs.

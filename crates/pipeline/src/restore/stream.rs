@@ -6,7 +6,7 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 use rayon::Scope;
 
 use super::file::add;
-use super::plan::Wanted;
+use super::plan::{Job, Wanted};
 use super::run::{Failure, Run};
 use crate::engine::Progress;
 
@@ -98,36 +98,44 @@ impl Run<'_> {
         end: u64,
         wanted: &mut Vec<Wanted>,
     ) -> Result<Window, Failure> {
-        let jobs = self.plan(wanted)?;
-        wanted.clear();
+        let wanted = std::mem::take(wanted);
         let (sender, fetched) = unbounded();
-        let window = Window { end, jobs: jobs.len(), fetched };
-        for job in jobs {
-            if !self.goes_on()? {
-                break;
-            }
-            let permit = self.budget.permit(job.memory_bytes());
-            let sender: Sender<Fetched> = sender.clone();
-            scope.spawn(move |_| {
-                let _permit = permit;
-                let mut buffers = self.budget.buffers();
-                let mut result = Fetched { bytes: Vec::with_capacity(job.wanted_bytes()), parts: Vec::new() };
-                let fetched = self.goes_on().and_then(|go| match go {
-                    true => self.fetch(&job, &mut buffers, &mut |offset, bytes| {
-                        result.bytes.extend_from_slice(bytes);
-                        result.parts.push((offset, bytes.len()));
-                        Ok(())
-                    }),
-                    false => Ok(()),
-                });
-                match fetched {
-                    // Without a receiver, the restore has failed elsewhere.
-                    Ok(()) => drop(sender.send(result)),
-                    Err(failure) => self.fail(failure),
+        let mut window = Window { end, jobs: 0, fetched };
+        let mut rest = wanted.as_slice();
+        while !rest.is_empty() {
+            let (jobs, planned) = self.plan(rest)?;
+            rest = rest.get(planned..).unwrap_or_default();
+            for job in jobs {
+                if !self.goes_on()? {
+                    return Ok(window);
                 }
-            });
+                window.jobs += 1;
+                self.start_job(scope, job, sender.clone());
+            }
         }
         Ok(window)
+    }
+
+    fn start_job<'scope>(&'scope self, scope: &Scope<'scope>, job: Job, sender: Sender<Fetched>) {
+        let permit = self.budget.permit(job.memory_bytes());
+        scope.spawn(move |_| {
+            let _permit = permit;
+            let mut buffers = self.budget.buffers();
+            let mut result = Fetched { bytes: Vec::with_capacity(job.wanted_bytes()), parts: Vec::new() };
+            let fetched = self.goes_on().and_then(|go| match go {
+                true => self.fetch(&job, &mut buffers, &mut |offset, bytes| {
+                    result.bytes.extend_from_slice(bytes);
+                    result.parts.push((offset, bytes.len()));
+                    Ok(())
+                }),
+                false => Ok(()),
+            });
+            match fetched {
+                // Without a receiver, the restore has failed elsewhere.
+                Ok(()) => drop(sender.send(result)),
+                Err(failure) => self.fail(failure),
+            }
+        });
     }
 
     /// Waits for a window and writes it.
