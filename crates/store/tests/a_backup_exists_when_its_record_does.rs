@@ -238,3 +238,23 @@ fn no_session_beside_a_collector() -> TestResult {
     assert!(repository.start_session("a test").is_ok());
     Ok(())
 }
+
+/// Segments were written by the size of their directories alone. With large chunks these are small: an interrupted backup
+/// lost hundreds of gigabytes that were in no segment yet.
+#[test]
+fn a_segment_is_written_at_the_latest_after_64_packs() -> TestResult {
+    let (storage, cache) = (Arc::new(Memory::new()), tempfile::tempdir()?);
+    create(&*storage)?;
+    let repository = open(storage.clone(), cache.path())?;
+    let session = repository.start_session("a test")?;
+    for number in 1..=64_u64 {
+        let chunk = noise(number, CHUNK);
+        let listed = frame::FrameChunk { id: ChunkId::of(&chunk), length: chunk.len() as u32 };
+        let mut packs = session.pack_builder(Content::Data);
+        packs.push(frame::encode(&chunk, vec![listed], true, frame::Compression::None)?)?;
+        let pack = packs.finish()?.expect("a pack");
+        assert_eq!(session.store_pack(&pack)?, number == 64, "pack {number}");
+    }
+    assert_eq!(objects(&*storage, "index/").len(), 1);
+    Ok(())
+}
