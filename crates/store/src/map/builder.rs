@@ -1,7 +1,7 @@
 //! Building a map, from the start of a volume to its end, with one open node per level in memory.
 //!
 //! A full node is written only when more follows, so the tree is never higher than it has to be, and equal volumes
-//! have equal trees. A node of a variable map is full at [`MAX_ITEMS`](crate::map::node::MAX_ITEMS) items, or from 256
+//! have equal trees. A node of a variable map is full at [`MAX_ITEMS`] items, or from 256
 //! items on when the last child's id ends the run: one id in 1,024 does.
 
 use crate::error::Error;

@@ -3,7 +3,7 @@
 //! ```text
 //! header 64 B │ frame │ frame │ … │ directory │ footer 64 B
 //! ```
-//! A [frame](frame) holds consecutive chunks that were compressed together. The [directory] lists every frame and every
+//! A [frame] holds consecutive chunks that were compressed together. The [directory] lists every frame and every
 //! chunk in it. The footer says where the directory is and carries its checksum, so that the tail of a pack, read in one
 //! request, tells all about it. Frames need no checksum: a chunk is checked against its id.
 
