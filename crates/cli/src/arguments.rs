@@ -16,7 +16,7 @@ use crate::output::size;
 /// A repository is a folder that any number of hosts may share. Every backup in it is complete by itself; what several
 /// have in common is stored once.
 #[derive(Debug, Parser)]
-#[command(version, max_term_width = 100, disable_help_subcommand = true)]
+#[command(version, max_term_width = 100)]
 pub struct Arguments {
     #[command(flatten)]
     pub options: Options,

@@ -135,11 +135,14 @@ fn unknown_and_ambiguous_backups() {
     for id in ids {
         place.succeed(&["-q", "backup", "volume", "--volume-id", "v", "--backup-id", id]);
     }
-    for command in [&["show", "aaaa"][..], &["delete", ids[0], "aaaa"], &["restore", "a", "target"], &["verify", "aa"]]
-    {
+    let delete = ["delete", ids[0], "aaaa0000"];
+    for command in [&["show", "aaaa"][..], &delete, &["restore", "a", "target"], &["verify", "aa"]] {
         let line = place.fail(command, USAGE);
         assert!(line.contains("fits 2 backups") && line.contains("more of its id"), "{line}");
     }
+    // A variable that was cut off in a script deleted a backup.
+    let line = place.fail(&["delete", "aaaa000"], USAGE);
+    assert!(line.contains("too short to delete by") && line.contains("at least 8"), "{line}");
     let line = place.fail(&["show", "b"], FAILURE);
     assert!(line.contains("there is no backup b: 'cinderblock list'"), "{line}");
     assert_eq!(place.json(&["list"]).as_array().unwrap().len(), 2);

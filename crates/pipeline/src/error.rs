@@ -91,7 +91,7 @@ pub enum Error {
         source: io::Error,
     },
     /// Bytes of the backup are damaged or missing. A new target was removed again.
-    #[error("bytes {offset} to {} of the volume cannot be restored{}", offset + length, if *.partly_written { ": the target is partly written" } else { "" })]
+    #[error("bytes {offset} to {} of the volume cannot be restored{}; 'cinderblock verify --read-data' says what else is lost", offset + length, if *.partly_written { ", the target is partly written" } else { "" })]
     Unrestorable {
         /// First byte of the volume that is lost.
         offset: u64,

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -29,14 +30,15 @@ pub(super) fn sync_folder(folder: impl AsFd) -> Result<(), Errno> {
     }
 }
 
-/// Makes a folder with those above it, durably. `path` is absolute.
+/// Makes a folder with those above it, durably. `path` is absolute. Only its owner may enter: what is kept in it is mostly
+/// nobody else's business, and it is easily opened to others.
 pub(super) fn make_folder(path: &Path) -> io::Result<()> {
     if path.is_dir() {
         return Ok(());
     }
     let Some(parent) = path.parent() else { return Ok(()) };
     make_folder(parent)?;
-    match std::fs::create_dir(path) {
+    match std::fs::DirBuilder::new().mode(0o700).create(path) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => {}
         result => result?,
     }

@@ -4,7 +4,11 @@ use anyhow::Context as _;
 use serde::Serialize;
 
 use crate::context::Context;
+use crate::failure::Usage;
 use crate::output::number;
+
+/// What is deleted does not come back: a slip of the pen should not be enough.
+const LEAST_CHARACTERS: usize = 8;
 
 #[derive(Serialize)]
 struct Deleted {
@@ -13,6 +17,14 @@ struct Deleted {
 
 pub fn run(context: &Context, backups: &[String]) -> anyhow::Result<()> {
     let repository = context.repository()?;
+    for text in backups {
+        let id = text.rsplit('/').next().unwrap_or_default();
+        if id.len() < LEAST_CHARACTERS {
+            let reason =
+                format!("'{text}' is too short to delete by: give at least {LEAST_CHARACTERS} characters of an id");
+            return Err(Usage(reason).into());
+        }
+    }
     // All are found before one is deleted.
     let mut found = Vec::with_capacity(backups.len());
     for text in backups {

@@ -49,7 +49,9 @@ pub fn run(context: &Context) -> anyhow::Result<()> {
 }
 
 fn text(stats: &Stats) -> String {
-    let times = |ratio: Option<String>| ratio.map(|ratio| format!(" ({ratio})")).unwrap_or_default();
+    let times = |ratio: Option<String>| {
+        ratio.map(|ratio| format!(" ({ratio} less than the different chunks)")).unwrap_or_default()
+    };
     let volumes = number::counted(stats.volumes, "volume");
     let mut facts = vec![
         ("backups", format!("{} of {volumes}", number::grouped(stats.backups))),
@@ -63,14 +65,18 @@ fn text(stats: &Stats) -> String {
             format!(
                 "{}{}",
                 size::show(stats.stored_bytes),
-                times(number::ratio(stats.volume_bytes, stats.stored_bytes))
+                times(number::ratio(stats.chunk_bytes, stats.stored_bytes))
             ),
         ),
         ("  data", format!("{} in {}", size::show(stats.data_bytes), number::counted(stats.packs, "pack"))),
         ("  maps", size::show(stats.map_bytes)),
         ("  index segments", size::show(stats.segment_bytes)),
         ("  records", size::show(stats.record_bytes)),
-        ("needed by no backup", size::show(stats.unreferenced_bytes)),
+        ("needed by no backup", {
+            // What a map that can't be read needs is not known.
+            let limit = if stats.missing > 0 { "at most " } else { "" };
+            format!("{limit}{}", size::show(stats.unreferenced_bytes))
+        }),
     ];
     if stats.missing > 0 {
         let objects = number::counted(stats.missing, "object");

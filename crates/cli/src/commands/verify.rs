@@ -88,10 +88,11 @@ pub fn run(context: &Context, backups: &[String], read_data: bool) -> anyhow::Re
     }
     context.answer(&Verified::from(&report), || format!("{}\n{}", checked(&report, read_data), damage(&report)))?;
     let objects = number::counted(report.damaged_objects.len() as u64, "damaged object");
-    let backups = match report.damaged_backups.len() as u64 {
-        0 => "every backup can be restored".to_owned(),
-        number => format!("{} cannot be restored whole", number::counted(number, "backup")),
-    };
+    if report.damaged_backups.is_empty() {
+        anyhow::bail!("{objects}, and every backup can be restored without: see Healing in docs/operations.md")
+    }
+    let backups =
+        format!("{} cannot be restored whole", number::counted(report.damaged_backups.len() as u64, "backup"));
     anyhow::bail!(
         "{objects}, {backups}: restore the objects from a copy of the repository; where there is none, docs/operations.md says how to heal from volumes that still exist"
     )

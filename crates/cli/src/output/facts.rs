@@ -30,7 +30,7 @@ impl From<&Record> for BackupFacts {
         Self {
             backup_id: record.id.to_string(),
             volume_id: record.volume.to_string(),
-            created_at: record.created_at.to_string(),
+            created_at: microseconds(record.created_at),
             name: record.name.clone(),
             description: record.description.clone(),
             parent_id: record.parent.map(|id| id.to_string()),
@@ -48,6 +48,14 @@ impl From<&Record> for BackupFacts {
             },
             compression: record.compression.clone(),
         }
+    }
+}
+
+/// `2026-11-23T05:08:59.250000Z`: always six digits, which every parser of such times takes.
+fn microseconds(time: Timestamp) -> String {
+    match jiff::Timestamp::from_microsecond(time.microseconds()) {
+        Ok(time) => time.strftime("%Y-%m-%dT%H:%M:%S%.6fZ").to_string(),
+        Err(_) => time.to_string(),
     }
 }
 

@@ -25,6 +25,8 @@ pub(super) struct Findings {
     pub reason: Option<String>,
     /// Damaged objects that were met.
     pub objects: Vec<DamagedObject>,
+    /// Where something is lost, the packs that the record names.
+    pub named: Vec<PackId>,
 }
 
 /// Walks maps, from several threads.
@@ -138,6 +140,9 @@ impl<'a> Walk<'a> {
             break;
         }
         findings.lost = merged(lost);
+        if !findings.lost.is_empty() {
+            findings.named = record.data_packs.iter().chain(&record.map_packs).copied().collect();
+        }
         Ok(Some(findings))
     }
 
