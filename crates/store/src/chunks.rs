@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use crate::error::Error;
 use crate::id::{ChunkId, PackId};
-use crate::layout;
 use crate::map::{MapLeaves, Node};
 use crate::pack::{Content, PackReader, frame};
 use crate::record::Record;
@@ -27,11 +26,6 @@ impl Repository {
         let pack = Arc::new(PackReader::open(&*self.backend, self.id(), id)?.without_hashes());
         self.neighbourhood.insert(Arc::clone(&pack));
         Ok(pack)
-    }
-
-    /// Whether the object of a pack is in the repository: one small request, which does not look into it.
-    pub fn has_pack_object(&self, id: PackId) -> bool {
-        layout::pack(id).is_ok_and(|name| self.backend.size(&name).is_ok())
     }
 
     /// A pack with the SHA-256 hashes of its chunks, read anew.
