@@ -29,9 +29,10 @@ demo: build ## Back up, restore and verify three small volumes; takes a minute a
 test: deps ## Run all tests, those in the documentation too
 	cargo test --release --workspace
 
-bench: build ## Measure the parts (criterion), then whole runs beside their limit
+# VOLUMES=DIR measures your own volumes; BENCH="--dense --sparse-4t --rounds 5" and more: see family --help.
+bench: build ## Measure the parts (criterion), then whole runs beside their limit (VOLUMES=DIR for your own)
 	cargo bench --profile release -p cinderblock-benches
-	cargo run --release -p cinderblock-benches --bin family
+	cargo run --release -p cinderblock-benches --bin family -- $(if $(VOLUMES),--volumes $(VOLUMES)) $(BENCH)
 
 lint: deps ## Check format, clippy and documentation; warnings are errors
 	cargo fmt --all --check
