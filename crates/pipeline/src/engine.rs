@@ -3,6 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use cinderblock_store::{Error as StoreError, PackId, Record, Repository};
+use rayon::ThreadPool;
+use rayon::prelude::*;
+
 use crate::error::Error;
 
 /// How much of the machine a pipeline may use.
@@ -34,7 +38,7 @@ impl Default for Settings {
 /// Worker threads and settings; made once, used for any number of operations.
 #[derive(Debug)]
 pub struct Engine {
-    pub(crate) pool: rayon::ThreadPool,
+    pub(crate) pool: ThreadPool,
     settings: Settings,
 }
 
@@ -60,6 +64,21 @@ impl Engine {
     pub fn settings(&self) -> Settings {
         self.settings
     }
+}
+
+/// Most packs whose directories are read ahead because a record names them: 128, about 300,000 chunks, fit into
+/// the repository's memory.
+const MAX_WARMED_PACKS: usize = 128;
+
+/// Reads the directories of the packs that a record names, all at once: what is in them is then found without the index.
+/// It is a hint: what can't be read may not be needed. One of the errors, if there are any.
+pub(crate) fn warm(pool: &ThreadPool, repository: &Repository, record: &Record) -> Option<StoreError> {
+    let packs: Vec<PackId> = record.map_packs.iter().chain(&record.data_packs).copied().collect();
+    if packs.len() > MAX_WARMED_PACKS {
+        return None;
+    }
+    let errors = packs.par_iter().filter_map(|id| repository.pack(*id).err());
+    pool.install(|| errors.reduce_with(|first, _| first))
 }
 
 /// Asks a running pipeline to stop, from any thread or from a signal handler.

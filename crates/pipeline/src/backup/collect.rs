@@ -96,8 +96,6 @@ pub(super) struct Collector<'a> {
     data: PackBuilder,
     nodes: NodePacker<'a>,
     data_packs: HashSet<PackId>,
-    /// Whether the parent's list of packs is needed to know all packs of this backup.
-    pub(super) anywhere_in_parent: bool,
     pub(super) statistics: Statistics,
 }
 
@@ -133,15 +131,13 @@ impl<'a> Collector<'a> {
             data: packs(Content::Data),
             nodes: NodePacker { repository, packs: packs(Content::Map), open: OpenFrame::default(), used: Vec::new() },
             data_packs: HashSet::new(),
-            anywhere_in_parent: false,
             statistics: Statistics::default(),
         }
     }
 
     /// Takes the next segment of the volume, and what lies between it and the one before: zeros.
     pub(super) fn take(&mut self, hashed: Hashed, finished: &mut Vec<FinishedPack>) -> Result<(), Error> {
-        let Hashed { chunks, buffer, packs, anywhere_in_parent, bytes } = hashed;
-        self.anywhere_in_parent |= anywhere_in_parent;
+        let Hashed { chunks, buffer, packs, bytes } = hashed;
         self.statistics.read_bytes += bytes;
         Progress::add(&self.progress.read_bytes, bytes);
         self.data_packs.extend(packs);
@@ -153,7 +149,7 @@ impl<'a> Collector<'a> {
             at = range.end;
             let id = match found {
                 Found::Zeros => continue,
-                Found::Same(id) | Found::Known(id) => id,
+                Found::Known(id) => id,
                 Found::Unknown(id) => {
                     if let (Some(buffer), true) = (&buffer, self.fresh.insert(id)) {
                         let bytes = match copy {

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use cinderblock_chunker::{Extent, is_zero};
 use cinderblock_store::{ChunkId, PackId, Repository};
 
-use crate::backup::parent::ParentLeaf;
 use crate::backup::plan::Reads;
 use crate::buffer::{Buffer, BufferPool};
 use crate::error::Error;
@@ -24,8 +23,6 @@ pub(super) struct Segment {
 pub(super) enum Found {
     /// Only zeros.
     Zeros,
-    /// The parent has it at this place.
-    Same(ChunkId),
     /// The repository has it.
     Known(ChunkId),
     /// The repository does not have it.
@@ -40,8 +37,6 @@ pub(super) struct Hashed {
     pub buffer: Option<Arc<Buffer>>,
     /// Packs in which chunks were found.
     pub packs: Vec<PackId>,
-    /// Whether a chunk of the parent was taken as stored without knowing in which of the parent's packs.
-    pub anywhere_in_parent: bool,
     /// The buffer's bytes that were filled.
     pub bytes: u64,
 }
@@ -69,13 +64,12 @@ pub(super) fn read(
     Ok(Segment { buffer, chunks })
 }
 
-/// Finds zeros, hashes the rest, and looks up what the parent does not have at the same place.
-pub(super) fn hash(repository: &Repository, segment: Segment, parent: Option<&ParentLeaf>) -> Result<Hashed, Error> {
+/// Finds zeros, hashes the rest, and looks it up.
+pub(super) fn hash(repository: &Repository, segment: Segment) -> Result<Hashed, Error> {
     let Segment { buffer, chunks } = segment;
     let mut found = Vec::with_capacity(chunks.len());
     // Ids to look up, and where their answers belong.
     let (mut wanted, mut answers) = (Vec::new(), Vec::new());
-    let mut same = Vec::new();
     let mut rest: &[u8] = &buffer;
     let mut bytes = 0;
     for extent in chunks {
@@ -87,42 +81,28 @@ pub(super) fn hash(repository: &Repository, segment: Segment, parent: Option<&Pa
             continue;
         }
         let id = ChunkId::of(chunk);
-        if parent.is_some_and(|parent| parent.has(&extent, &id)) {
-            found.push((extent, Found::Same(id)));
-            same.push(id);
-            continue;
-        }
         answers.push(found.len());
         wanted.push(id);
         found.push((extent, Found::Unknown(id)));
     }
     let (mut packs, mut unknown) = (Vec::new(), 0);
-    let mut places = Vec::new();
-    repository.locate_nearby(&same, &mut places);
-    let anywhere_in_parent = places.iter().any(Option::is_none);
-    for place in places.drain(..).flatten() {
-        note(&mut packs, place.pack.id());
-    }
     if !wanted.is_empty() {
+        let mut places = Vec::new();
         repository.locate(&wanted, &mut places)?;
         for ((at, id), place) in answers.into_iter().zip(wanted).zip(places) {
             let Some(place) = place else {
                 unknown += 1;
                 continue;
             };
-            note(&mut packs, place.pack.id());
+            // Neighbours are mostly in one pack.
+            if packs.last() != Some(&place.pack.id()) {
+                packs.push(place.pack.id());
+            }
             if let Some((_, found)) = found.get_mut(at) {
                 *found = Found::Known(id);
             }
         }
     }
     let buffer = (unknown > 0).then(|| Arc::new(buffer));
-    Ok(Hashed { chunks: found, buffer, packs, anywhere_in_parent, bytes })
-}
-
-/// Remembers a pack; neighbours are mostly in the same one.
-fn note(packs: &mut Vec<PackId>, id: PackId) {
-    if packs.last() != Some(&id) {
-        packs.push(id);
-    }
+    Ok(Hashed { chunks: found, buffer, packs, bytes })
 }

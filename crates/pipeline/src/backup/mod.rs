@@ -11,7 +11,6 @@
 
 mod collect;
 mod hash;
-mod parent;
 mod plan;
 mod reader;
 mod run;

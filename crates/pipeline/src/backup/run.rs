@@ -9,18 +9,17 @@ use cinderblock_chunker::{ContentChunker, ContentParameters, Grid};
 use cinderblock_store::map::Shape;
 use cinderblock_store::pack::frame::{Compression, EncodedFrame};
 use cinderblock_store::pack::{FRAME_TARGET_BYTES, FinishedPack, PACK_TARGET_BYTES};
-use cinderblock_store::{BackupId, ChunkId, Chunking, Record, Repository, Session, Timestamp, merge_hints};
+use cinderblock_store::{BackupId, ChunkId, Chunking, Record, Repository, Session, Timestamp};
 use crossbeam_channel::{Receiver, Sender, bounded, select, unbounded};
 use rayon::Scope;
 
 use crate::backup::collect::{Collected, Collector};
 use crate::backup::hash::{self, Hashed};
-use crate::backup::parent::ParentMap;
 use crate::backup::plan::Plan;
 use crate::backup::reader::{self, Cutter, Step};
 use crate::backup::{BackupOptions, Chunker, Parent, write};
 use crate::buffer::BufferPool;
-use crate::engine::{Control, Engine};
+use crate::engine::{Control, Engine, warm};
 use crate::error::Error;
 use crate::source::{FileSource, Kind, Source};
 
@@ -268,10 +267,9 @@ impl<'e> Flow<'_, '_, 'e> {
         let run = self.run;
         let mut collector =
             Collector::new(run.repository, run.session, shape, self.limits.pack_bytes, &run.control.progress);
-        let mut parent = run.parent.filter(|_| shape == Shape::Fixed);
-        let mut parent_map = parent.and_then(|parent| ParentMap::new(run.engine, run.repository, parent));
-        if parent_map.is_none() {
-            parent = None;
+        if let Some(parent) = run.parent {
+            // With the directories of the parent's packs in memory, what has not changed is found without the index.
+            let _ = warm(&run.engine.pool, run.repository, parent);
         }
         let mut end = None;
         while end.is_none() || self.hashing > 0 || self.framing > 0 {
@@ -280,12 +278,10 @@ impl<'e> Flow<'_, '_, 'e> {
             match &mut input {
                 Input::Planned { plan, source, chunk_bytes } if room => match plan.next()? {
                     Some(reads) => {
-                        let offset = reads.extents.first().map_or(0, |extent| extent.offset);
-                        let leaf = parent_map.as_mut().and_then(|map| map.leaf_at(offset));
                         let (source, chunk_bytes, pool) = (*source, *chunk_bytes, self.pool);
                         self.spawn_hash(move || {
                             let segment = hash::read(source, &reads, pool, chunk_bytes)?;
-                            hash::hash(run.repository, segment, leaf.as_deref())
+                            hash::hash(run.repository, segment)
                         });
                         // Answers are taken as they come, so that frames keep the workers busy as well.
                         while let Ok(event) = self.incoming.try_recv() {
@@ -300,9 +296,7 @@ impl<'e> Flow<'_, '_, 'e> {
                 Input::Read(steps) if room => select! {
                     recv(steps) -> step => match step {
                         Ok(Step::Segment(segment)) => {
-                            let offset = segment.chunks.first().map_or(0, |chunk| chunk.offset);
-                            let leaf = parent_map.as_mut().and_then(|map| map.leaf_at(offset));
-                            self.spawn_hash(move || hash::hash(run.repository, segment, leaf.as_deref()));
+                            self.spawn_hash(move || hash::hash(run.repository, segment));
                         }
                         Ok(Step::End(bytes)) => end = Some(bytes),
                         Ok(Step::Failed(error)) => return Err(error),
@@ -328,12 +322,8 @@ impl<'e> Flow<'_, '_, 'e> {
             }
         }
         let mut finished = Vec::new();
-        let anywhere_in_parent = collector.anywhere_in_parent;
-        let mut collected = collector.finish(end.unwrap_or(0), &mut finished)?;
+        let collected = collector.finish(end.unwrap_or(0), &mut finished)?;
         self.store(finished)?;
-        if let (Some(parent), true) = (parent, anywhere_in_parent) {
-            merge_hints(&mut collected.data_packs, parent.data_packs.iter().copied());
-        }
         Ok(collected)
     }
 

@@ -8,14 +8,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use cinderblock_store::map::{Leaf, PieceContent};
 use cinderblock_store::pack::FRAME_MAX_BYTES;
-use cinderblock_store::{Error as StoreError, Location, PackId, Record, Repository};
+use cinderblock_store::{Error as StoreError, Location, Record, Repository};
 use rayon::ThreadPool;
-use rayon::prelude::*;
 
 use super::RestoreSummary;
 use super::budget::Budget;
 use super::plan::{Job, Plan, Wanted};
-use crate::engine::{Control, Engine, Progress};
+use crate::engine::{Control, Engine, Progress, warm};
 use crate::error::Error;
 
 /// Chunks that are looked up at once: few enough that, each in another full pack, the directories take 38 MiB.
@@ -23,10 +22,6 @@ const GROUP_CHUNKS: usize = 64;
 
 /// Memory of the directories of the packs that one plan reads, beyond which another plan is begun: 16 MiB.
 const MAX_DIRECTORY_BYTES: usize = 16 << 20;
-
-/// Most packs whose directories are read ahead because the record names them: 128, about 300,000 chunks, fit into
-/// the repository's memory.
-const MAX_WARMED_PACKS: usize = 128;
 
 /// Why a restore ended early; becomes an [`Error`] once it is known whether the target was touched.
 #[derive(Debug)]
@@ -150,20 +145,11 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Reads the directories of the packs that the record names, all at once: chunks are then found without the index.
-    /// It is a hint: what can't be read may not be needed.
+    /// Reads ahead what the record names, and remembers what could not be read.
     pub(super) fn warm(&self) {
-        let packs: Vec<PackId> = self.record.map_packs.iter().chain(&self.record.data_packs).copied().collect();
-        if packs.len() > MAX_WARMED_PACKS {
-            return;
+        if let Some(error) = warm(self.pool, self.repository, self.record) {
+            lock(&self.unreadable_pack).get_or_insert(error);
         }
-        self.pool.install(|| {
-            packs.par_iter().for_each(|id| {
-                if let Err(error) = self.repository.pack(*id) {
-                    lock(&self.unreadable_pack).get_or_insert(error);
-                }
-            });
-        });
     }
 
     /// Brings the index up to date and forgets what is in memory, for a reader that misses something which a
