@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use crate::error::Error;
 use crate::id::{ChunkId, PackId, SegmentId};
 use crate::layout;
+use crate::listing;
 use crate::repository::{Location, Repository};
 use crate::segment;
 
@@ -14,12 +15,7 @@ impl Repository {
     /// # Errors
     /// What the storage says.
     pub fn list_segments(&self) -> Result<Vec<SegmentId>, Error> {
-        let mut found = Vec::new();
-        self.backend.list(layout::SEGMENTS, &mut |info| {
-            found.extend(layout::parse_segment(&info.name));
-            Ok(())
-        })?;
-        Ok(found)
+        listing::segments(&*self.backend)
     }
 
     /// The packs that there are, whether a segment names them or not, each with the length of its object in bytes, in
@@ -28,12 +24,7 @@ impl Repository {
     /// # Errors
     /// What the storage says.
     pub fn list_packs(&self) -> Result<Vec<(PackId, u64)>, Error> {
-        let mut found = Vec::new();
-        self.backend.list(layout::PACKS, &mut |info| {
-            found.extend(layout::parse_pack(&info.name).map(|id| (id, info.size)));
-            Ok(())
-        })?;
-        Ok(found)
+        listing::packs(&*self.backend)
     }
 
     /// Reads an index segment and checks it; the packs that it names.

@@ -49,6 +49,7 @@ mod error;
 mod id;
 mod index;
 mod layout;
+mod listing;
 pub mod map;
 mod node_cache;
 mod object;

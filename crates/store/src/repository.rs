@@ -12,6 +12,7 @@ use crate::error::Error;
 use crate::id::{BackupId, PackId, RepositoryId, VolumeId};
 use crate::index::{self, Database, Neighbourhood};
 use crate::layout;
+use crate::listing;
 use crate::node_cache::NodeCache;
 use crate::pack::{Content, PackReader};
 use crate::record::Record;
@@ -101,15 +102,8 @@ impl Repository {
             Err(error) if error.is_not_found() => {}
             Err(error) => return Err(error.into()),
         }
-        let mut empty = true;
-        let listed = backend.list("", &mut |_| {
-            empty = false;
-            Err(cinderblock_backend::Error::Stopped)
-        });
-        match listed {
-            Err(error) if empty => return Err(error.into()),
-            _ if !empty => return Err(Error::NotEmpty { location: backend.location() }),
-            _ => {}
+        if listing::any(backend, "")?.is_some() {
+            return Err(Error::NotEmpty { location: backend.location() });
         }
         let descriptor = Descriptor { repository: RepositoryId::random()?, chunk_size, created_at: Timestamp::now() };
         match backend.put(&name, &[&descriptor.encode()]) {

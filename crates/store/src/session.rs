@@ -13,6 +13,7 @@ use crate::codec;
 use crate::error::Error;
 use crate::id::{PackId, SessionId};
 use crate::layout;
+use crate::listing;
 use crate::object::{Header, Kind, put_envelope};
 use crate::pack::{Content, FinishedPack, PackBuilder};
 use crate::record::Record;
@@ -91,18 +92,13 @@ impl Repository {
 /// This version knows no collector. Beside one of a newer program it must not write: it could refer to packs that are
 /// about to be deleted.
 pub(crate) fn refuse_beside_collector(backend: &dyn Backend) -> Result<(), Error> {
-    let mut first = None;
-    let listed = backend.list(layout::COLLECTIONS, &mut |info| {
-        first = Some(info.name.to_string());
-        Err(cinderblock_backend::Error::Stopped)
-    });
-    match (first, listed) {
-        (Some(object), _) => Err(Error::Unsupported {
-            object,
+    match listing::any(backend, layout::COLLECTIONS)? {
+        None => Ok(()),
+        Some(object) => Err(Error::Unsupported {
+            object: object.to_string(),
             reason: "a newer cinderblock is collecting garbage: wait until it has ended, or use the newer one"
                 .to_owned(),
         }),
-        (None, listed) => Ok(listed?),
     }
 }
 

@@ -10,6 +10,7 @@ use crate::id::{PackId, RepositoryId, SegmentId, SessionId};
 use crate::index::database::Database;
 use crate::index::lock::Lock;
 use crate::layout;
+use crate::listing;
 use crate::pack::PackReader;
 use crate::segment::{self, PackSummary, SEGMENT_TARGET_BYTES};
 use crate::session::refuse_beside_collector;
@@ -29,24 +30,6 @@ pub(crate) struct RebuildOutcome {
     pub not_written: Option<Error>,
 }
 
-fn list_segments(backend: &dyn Backend) -> Result<HashSet<SegmentId>, Error> {
-    let mut found = HashSet::new();
-    backend.list(layout::SEGMENTS, &mut |info| {
-        found.extend(layout::parse_segment(&info.name));
-        Ok(())
-    })?;
-    Ok(found)
-}
-
-fn list_packs(backend: &dyn Backend) -> Result<HashSet<PackId>, Error> {
-    let mut found = HashSet::new();
-    backend.list(layout::PACKS, &mut |info| {
-        found.extend(layout::parse_pack(&info.name));
-        Ok(())
-    })?;
-    Ok(found)
-}
-
 /// Opens the index, up to date with the repository's segments as they are now. None where the repository has no packs
 /// yet: there is nothing to find.
 pub(crate) fn open(
@@ -56,8 +39,8 @@ pub(crate) fn open(
     cache_bytes: usize,
 ) -> Result<Option<Database>, Error> {
     let path = folder.join("index");
-    let wanted = list_segments(backend)?;
-    if wanted.is_empty() && has_no_packs(backend)? {
+    let wanted: HashSet<SegmentId> = listing::segments(backend)?;
+    if wanted.is_empty() && listing::any(backend, layout::PACKS)?.is_none() {
         return Ok(None);
     }
     // Twice: another process may delete a stale index between our look and our opening.
@@ -71,18 +54,6 @@ pub(crate) fn open(
     }
     let _lock = Lock::shared(folder)?;
     Database::open_to_read(&path, cache_bytes).map(Some)
-}
-
-fn has_no_packs(backend: &dyn Backend) -> Result<bool, Error> {
-    let mut empty = true;
-    let listed = backend.list(layout::PACKS, &mut |_| {
-        empty = false;
-        Err(cinderblock_backend::Error::Stopped)
-    });
-    match listed {
-        Err(error) if empty => Err(error.into()),
-        _ => Ok(empty),
-    }
 }
 
 /// Opens the index for reading, if it knows the wanted segments and no others.
@@ -134,7 +105,7 @@ fn follow(
     cache_bytes: usize,
     mut anew: bool,
 ) -> Result<RebuildOutcome, Error> {
-    let wanted = list_segments(backend)?;
+    let wanted: HashSet<SegmentId> = listing::segments(backend)?;
     let mut known = HashSet::new();
     if !anew {
         let usable = Database::open_to_write(path, cache_bytes).and_then(|database| {
@@ -160,7 +131,7 @@ fn follow(
     remove(path)?;
     let database = Database::open_to_write(path, cache_bytes)?;
     let mut outcome = RebuildOutcome::default();
-    let packs = list_packs(backend)?;
+    let packs: HashMap<PackId, u64> = listing::packs(backend)?;
     add_segments(&database, repository, backend, wanted.iter(), Some(&packs), &mut outcome)?;
     adopt_packs(&database, repository, backend, &packs, &mut outcome)?;
     // Last: an index that was not finished is not taken for one.
@@ -174,14 +145,14 @@ fn add_segments<'a>(
     repository: RepositoryId,
     backend: &dyn Backend,
     segments: impl Iterator<Item = &'a SegmentId>,
-    there: Option<&HashSet<PackId>>,
+    there: Option<&HashMap<PackId, u64>>,
     outcome: &mut RebuildOutcome,
 ) -> Result<(), Error> {
     for id in segments {
         match segment::read(backend, repository, *id) {
             Ok((_, mut packs)) => {
                 // A pack that is lost must not hide a chunk's other copy.
-                packs.retain(|pack| there.is_none_or(|there| there.contains(&pack.id)));
+                packs.retain(|pack| there.is_none_or(|there| there.contains_key(&pack.id)));
                 database.add(Some(*id), &packs)?;
             }
             // Damage costs speed, not data: a rebuild reads the packs themselves. It is marked as read, or every
@@ -203,11 +174,11 @@ fn adopt_packs(
     database: &Database,
     repository: RepositoryId,
     backend: &dyn Backend,
-    there: &HashSet<PackId>,
+    there: &HashMap<PackId, u64>,
     outcome: &mut RebuildOutcome,
 ) -> Result<(), Error> {
     let mut pending: HashMap<SessionId, Vec<PackSummary>> = HashMap::new();
-    for id in there.iter().copied() {
+    for id in there.keys().copied() {
         if database.has_pack(id)? {
             continue;
         }
