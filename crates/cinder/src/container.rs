@@ -1,0 +1,160 @@
+//! [`BackendContainers`]: containers as the first part of the names of a [`Backend`]'s objects.
+
+use std::io::{self, Read};
+
+use cinderblock_backend::{Backend, ObjectName};
+use jiff::Timestamp;
+use serde_json::Value;
+
+use crate::backup::Backup;
+use crate::error::Error;
+use crate::layout::Layout;
+use crate::storage::{ChunkedStorage, ObjectReader, ObjectWriter};
+
+/// Bytes that are read from an object at once: 128 KiB.
+const READ_BYTES: usize = 128 << 10;
+
+/// Cinder's containers in a [`Backend`]: the object `o` of container `c` is the backend's object `c/o`. In a
+/// [`Folder`](cinderblock_backend::Folder) that is where Cinder's posix driver has it.
+#[derive(Debug)]
+pub struct BackendContainers<B> {
+    backend: B,
+    layout: Layout,
+    availability_zone: String,
+}
+
+impl<B: Backend> BackendContainers<B> {
+    /// Containers in `backend`, named as `layout` says. The zone is part of the names of [`Layout::Swift`].
+    pub fn new(backend: B, layout: Layout, availability_zone: impl Into<String>) -> Self {
+        Self { backend, layout, availability_zone: availability_zone.into() }
+    }
+
+    /// Where the objects are.
+    pub fn backend(&self) -> &B {
+        &self.backend
+    }
+}
+
+fn name(container: &str, object_name: &str) -> Result<ObjectName, Error> {
+    Ok(ObjectName::new(format!("{container}/{object_name}"))?)
+}
+
+impl<B: Backend> ChunkedStorage for BackendContainers<B> {
+    /// Containers come and go with their objects: there is nothing to make.
+    fn put_container(&self, container: &str, create: bool) -> Result<(), Error> {
+        name(container, "x")?;
+        if create {
+            return Ok(());
+        }
+        let mut found = false;
+        let listed = self.backend.list(&format!("{container}/"), &mut |_| {
+            found = true;
+            Err(cinderblock_backend::Error::Stopped)
+        });
+        match listed {
+            _ if found => Ok(()),
+            Ok(()) => Err(Error::BackupOperation {
+                reason: format!("the container {container} is missing, and making containers is switched off"),
+            }),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn get_container_entries(
+        &self,
+        container: &str,
+        prefix: &str,
+        visit: &mut dyn FnMut(&str) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let folder = format!("{container}/");
+        let mut failure = None;
+        let listed = self.backend.list(&format!("{folder}{prefix}"), &mut |object| {
+            let Some(object_name) = object.name.as_str().strip_prefix(&folder) else { return Ok(()) };
+            visit(object_name).map_err(|error| {
+                failure = Some(error);
+                cinderblock_backend::Error::Stopped
+            })
+        });
+        match failure {
+            Some(error) => Err(error),
+            None => Ok(listed?),
+        }
+    }
+
+    fn get_object_writer<'a>(
+        &'a self,
+        container: &str,
+        object_name: &str,
+        _extra_metadata: Option<&Value>,
+    ) -> Result<Box<dyn ObjectWriter + 'a>, Error> {
+        Ok(self.backend.create(&name(container, object_name)?)?)
+    }
+
+    fn get_object_reader<'a>(
+        &'a self,
+        container: &str,
+        object_name: &str,
+        _extra_metadata: Option<&Value>,
+    ) -> Result<ObjectReader<'a>, Error> {
+        let name = name(container, object_name)?;
+        let size = self.backend.size(&name)?;
+        Ok(Box::new(BackendReader { backend: &self.backend, name, size, offset: 0, buffer: Vec::new(), used: 0 }))
+    }
+
+    fn object_size(&self, container: &str, object_name: &str) -> Result<u64, Error> {
+        Ok(self.backend.size(&name(container, object_name)?)?)
+    }
+
+    fn delete_object(&self, container: &str, object_name: &str) -> Result<(), Error> {
+        match self.backend.delete(&name(container, object_name)?) {
+            Err(error) if error.is_not_found() => Ok(()),
+            other => Ok(other?),
+        }
+    }
+
+    fn generate_object_name_prefix(&self, backup: &Backup) -> Result<String, Error> {
+        let timestamp = Timestamp::now().strftime("%Y%m%d%H%M%S").to_string();
+        Ok(self.layout.object_name_prefix(backup, &timestamp, &self.availability_zone))
+    }
+
+    fn update_container_name(&self, backup: &Backup, container: Option<&str>) -> Result<Option<String>, Error> {
+        self.layout.container(backup, container)
+    }
+}
+
+/// Reads an object in order, with one request for each 128 KiB.
+struct BackendReader<'b, B> {
+    backend: &'b B,
+    name: ObjectName,
+    size: u64,
+    /// Where the bytes behind the buffer begin.
+    offset: u64,
+    buffer: Vec<u8>,
+    used: usize,
+}
+
+impl<B: Backend> Read for BackendReader<'_, B> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        if self.used == self.buffer.len() {
+            let left = self.size - self.offset;
+            let length = usize::try_from(left).map_or(READ_BYTES, |left| left.min(READ_BYTES));
+            self.used = 0;
+            self.buffer.resize(length, 0);
+            if length == 0 {
+                return Ok(0);
+            }
+            if let Err(error) = self.backend.read_into(&self.name, self.offset, &mut self.buffer) {
+                self.buffer.clear();
+                return Err(io::Error::other(error));
+            }
+            self.offset += length as u64;
+        }
+        let rest = self.buffer.get(self.used..).unwrap_or_default();
+        let count = rest.len().min(into.len());
+        for (to, from) in into.iter_mut().zip(rest) {
+            *to = *from;
+        }
+        self.used += count;
+        Ok(count)
+    }
+}

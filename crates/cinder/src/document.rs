@@ -1,0 +1,1 @@
+//! Cinder's two documents: `_metadata` and `_sha256file`.
