@@ -1,9 +1,19 @@
 //! Cinder's compressions.
 
+mod damage;
+mod decoder;
+mod encoder;
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 use std::str::FromStr;
 
 use crate::error::Error;
+
+pub use damage::Damage;
+pub use decoder::Decoder;
+pub use encoder::Encoder;
 
 /// What data objects are compressed with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
