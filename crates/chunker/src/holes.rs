@@ -2,6 +2,7 @@ use crate::{Error, Extent};
 use rustix::fs::{FileType, SeekFrom, fstat, seek};
 use rustix::io::Errno;
 use std::iter::FusedIterator;
+use std::ops::Range;
 use std::os::fd::BorrowedFd;
 
 /// The extents of an open file that hold data, as its file system tells them (`SEEK_DATA` and `SEEK_HOLE`): in
@@ -30,9 +31,16 @@ impl<'f> DataExtents<'f> {
     ///
     /// What lies behind the end of a regular file counts as a hole.
     pub fn new(file: BorrowedFd<'f>, size: u64) -> DataExtents<'f> {
+        DataExtents::within(file, 0..size)
+    }
+
+    /// The data extents of a part of `file`, given in bytes, cut off where they reach beyond it. An empty part has none.
+    ///
+    /// The answer does not depend on the file's position, so any number of threads may ask about one file at once.
+    pub fn within(file: BorrowedFd<'f>, part: Range<u64>) -> DataExtents<'f> {
         // Only regular files answer alike: lseek on a device node depends on its driver.
         let sparse = fstat(file).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile);
-        DataExtents { file, position: 0, size, sparse }
+        DataExtents { file, position: part.start, size: part.end, sparse }
     }
 
     /// What is left of the file, as one extent.

@@ -2,9 +2,11 @@
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
+use std::os::fd::AsFd;
 use std::os::unix::fs::{FileExt, FileTypeExt};
 use std::path::{Path, PathBuf};
 
+use cinderblock_chunker::{DataExtents, Extent};
 use cinderblock_store::MAX_VOLUME_BYTES;
 
 use crate::error::Error;
@@ -14,7 +16,7 @@ use crate::error::Error;
 pub struct Source(pub(crate) Kind);
 
 pub(crate) enum Kind {
-    File(FileSource),
+    File(VolumeFile),
     Stream { reader: Box<dyn Read + Send>, name: String },
 }
 
@@ -27,35 +29,13 @@ impl std::fmt::Debug for Kind {
     }
 }
 
-/// A source that can be read at any place.
-#[derive(Debug)]
-pub(crate) struct FileSource {
-    pub file: File,
-    pub path: PathBuf,
-    /// Size in bytes when it was opened.
-    pub size: u64,
-}
-
 impl Source {
     /// A regular file, whose holes are not read, or a whole block device.
     ///
     /// # Errors
-    /// [`Error::BadSource`] where it is neither, [`Error::SourceTooLarge`], or [`Error::OpenSource`].
+    /// Those of [`VolumeFile::open`].
     pub fn open(path: &Path) -> Result<Self, Error> {
-        let failed = |source| Error::OpenSource { path: path.to_owned(), source };
-        // A FIFO would block the opening for as long as nobody writes to it.
-        let kind = std::fs::metadata(path).map_err(failed)?.file_type();
-        if !kind.is_file() && !kind.is_block_device() {
-            let reason = "it is neither a regular file nor a block device; use - to back up a stream".to_owned();
-            return Err(Error::BadSource { path: path.to_owned(), reason });
-        }
-        let mut file = File::open(path).map_err(failed)?;
-        // The end of a block device is its size, which its metadata do not tell.
-        let size = file.seek(SeekFrom::End(0)).map_err(failed)?;
-        if size > MAX_VOLUME_BYTES {
-            return Err(Error::SourceTooLarge { path: path.display().to_string(), limit: MAX_VOLUME_BYTES });
-        }
-        Ok(Self(Kind::File(FileSource { file, path: path.to_owned(), size })))
+        Ok(Self(Kind::File(VolumeFile::open(path)?)))
     }
 
     /// A stream of unknown length; `name` is for messages.
@@ -72,17 +52,91 @@ impl Source {
     }
 }
 
-impl FileSource {
-    fn name(&self) -> String {
-        self.path.display().to_string()
+/// A volume in a regular file or on a block device, open for reading at any place, by any number of threads at once.
+#[derive(Debug)]
+pub struct VolumeFile {
+    file: File,
+    path: PathBuf,
+    size: u64,
+}
+
+impl VolumeFile {
+    /// Opens a regular file or a whole block device.
+    ///
+    /// # Errors
+    /// [`Error::BadSource`] where it is neither, [`Error::SourceTooLarge`] above [`MAX_VOLUME_BYTES`], or
+    /// [`Error::OpenSource`].
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        let failed = |source| Error::OpenSource { path: path.to_owned(), source };
+        // A FIFO would block the opening for as long as nobody writes to it.
+        let kind = std::fs::metadata(path).map_err(failed)?.file_type();
+        if !kind.is_file() && !kind.is_block_device() {
+            let reason = "it is neither a regular file nor a block device; use - to back up a stream".to_owned();
+            return Err(Error::BadSource { path: path.to_owned(), reason });
+        }
+        let mut file = File::open(path).map_err(failed)?;
+        // The end of a block device is its size, which its metadata do not tell.
+        let size = file.seek(SeekFrom::End(0)).map_err(failed)?;
+        if size > MAX_VOLUME_BYTES {
+            return Err(Error::SourceTooLarge { path: path.display().to_string(), limit: MAX_VOLUME_BYTES });
+        }
+        Ok(Self { file, path: path.to_owned(), size })
     }
 
-    /// Fills `buffer` from `offset`. A source that ends before that has shrunk.
-    pub(crate) fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), Error> {
+    /// The volume's size in bytes: what it was when the file was opened.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// The path by which it was opened.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// Fills `buffer` with the volume's bytes from `offset` on.
+    ///
+    /// # Errors
+    /// [`Error::SourceChanged`] where the file ends before that: it has shrunk. [`Error::ReadSource`].
+    pub fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), Error> {
         self.file.read_exact_at(buffer, offset).map_err(|source| match source.kind() {
             io::ErrorKind::UnexpectedEof => self.changed(),
             _ => Error::ReadSource { path: self.name(), offset, source },
         })
+    }
+
+    /// The first part of the volume from byte `from` on, and before byte `end`, that is not a hole of the file; none
+    /// where all of it is. A block device, and a file system without holes, have none.
+    ///
+    /// # Errors
+    /// [`Error::Chunking`] where the system cannot read the file's map of blocks.
+    pub fn next_data(&self, from: u64, end: u64) -> Result<Option<Extent>, Error> {
+        let mut data = DataExtents::within(self.file.as_fd(), from..end.min(self.size));
+        data.next().transpose().map_err(|error| self.not_chunked(error))
+    }
+
+    /// Refuses a file whose size is not what it was when it was opened. Ask when everything was read: what was read may
+    /// be of different states of the volume otherwise.
+    ///
+    /// # Errors
+    /// [`Error::SourceChanged`], or [`Error::ReadSource`] where the size cannot be had.
+    pub fn check_size(&self) -> Result<(), Error> {
+        match self.size_now() {
+            Ok(size) if size == self.size => Ok(()),
+            Ok(_) => Err(self.changed()),
+            Err(source) => Err(Error::ReadSource { path: self.name(), offset: self.size, source }),
+        }
+    }
+
+    pub(crate) fn not_chunked(&self, source: cinderblock_chunker::Error) -> Error {
+        Error::Chunking { path: self.name(), source }
+    }
+
+    fn name(&self) -> String {
+        self.path.display().to_string()
     }
 
     fn size_now(&self) -> io::Result<u64> {
@@ -93,13 +147,58 @@ impl FileSource {
         let after = self.size_now().unwrap_or(0);
         Error::SourceChanged { path: self.name(), before: self.size, after }
     }
+}
 
-    /// Refuses a source whose size is not what it was when it was opened.
-    pub(crate) fn check_size(&self) -> Result<(), Error> {
-        match self.size_now() {
-            Ok(size) if size == self.size => Ok(()),
-            Ok(_) => Err(self.changed()),
-            Err(source) => Err(Error::ReadSource { path: self.name(), offset: self.size, source }),
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_threads_find_the_same_data_in_any_order() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        file.as_file().set_len(64 << 20).unwrap();
+        for mib in [3_u64, 4, 20, 63] {
+            file.as_file().write_all_at(&[1; 1 << 20], mib << 20).unwrap();
         }
+        let volume = VolumeFile::open(file.path()).unwrap();
+        let mut whole = Vec::new();
+        let mut at = 0;
+        while let Some(data) = volume.next_data(at, u64::MAX).unwrap() {
+            at = data.end();
+            whole.push(data);
+        }
+        assert!(!whole.is_empty() && whole.len() <= 3 && at == 64 << 20, "{whole:?}");
+        std::thread::scope(|scope| {
+            for thread in 0..4_u64 {
+                let (volume, whole) = (&volume, &whole);
+                scope.spawn(move || {
+                    for step in 0..64 {
+                        let (from, end) = (((step * 13 + thread * 7) % 64) << 20, 64 << 20);
+                        let expected = whole.iter().find(|extent| extent.end() > from).map(|extent| {
+                            let offset = extent.offset.max(from);
+                            Extent { offset, length: extent.end() - offset }
+                        });
+                        assert_eq!(volume.next_data(from, end).unwrap(), expected);
+                        let mut byte = [0];
+                        volume.read_at(from, &mut byte).unwrap();
+                        let is_data = expected.is_some_and(|data| data.offset == from);
+                        assert!(is_data || byte == [0]);
+                    }
+                });
+            }
+        });
+    }
+
+    #[test]
+    fn a_file_that_shrank_is_noticed() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        file.as_file().set_len(10_000).unwrap();
+        let volume = VolumeFile::open(file.path()).unwrap();
+        volume.check_size().unwrap();
+        file.as_file().set_len(9_999).unwrap();
+        let changed = |result| matches!(result, Err(Error::SourceChanged { before: 10_000, after: 9_999, .. }));
+        assert!(changed(volume.check_size()));
+        assert!(changed(volume.read_at(5000, &mut [0; 5000])));
+        volume.read_at(0, &mut [0; 9_999]).unwrap();
     }
 }

@@ -3,9 +3,11 @@
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, Seek, SeekFrom};
-use std::os::unix::fs::{FileTypeExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{FileExt, FileTypeExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{FallocateFlags, fallocate};
+use rustix::io::{Errno, retry_on_intr};
 use tempfile::NamedTempFile;
 
 use crate::error::Error;
@@ -45,14 +47,18 @@ const MAX_REPEATED_NAME: usize = 200;
 
 /// A new file under a temporary name beside its place; gone when it is dropped before [`finish`](NewFile::finish).
 #[derive(Debug)]
-pub(crate) struct NewFile {
+pub struct NewFile {
     path: PathBuf,
     file: NamedTempFile,
 }
 
 impl NewFile {
-    /// Makes a file of so many bytes, all of them a hole.
-    pub(crate) fn create(path: &Path, bytes: u64) -> Result<Self, Error> {
+    /// Makes a file of so many bytes, all of them a hole, which is to become `path`.
+    ///
+    /// # Errors
+    /// [`Error::BadTarget`] where there is something at `path` already, or it does not end in a name; [`Error::Target`]
+    /// where the folder or the file system refuses it.
+    pub fn create(path: &Path, bytes: u64) -> Result<Self, Error> {
         // A dangling symbolic link is there, too.
         match path.symlink_metadata() {
             Ok(_) => return Err(bad(path, EXISTS)),
@@ -76,12 +82,17 @@ impl NewFile {
         Ok(Self { path: path.to_owned(), file })
     }
 
-    pub(crate) fn file(&self) -> &File {
+    /// The file, open for reading and writing.
+    pub fn file(&self) -> &File {
         self.file.as_file()
     }
 
     /// Makes it durable and gives it its name.
-    pub(crate) fn finish(self) -> Result<(), Error> {
+    ///
+    /// # Errors
+    /// [`Error::BadTarget`] where somebody took the name meanwhile, whose file is left alone; [`Error::Target`] where it
+    /// cannot be synced or named. There is no new file then, but for a failed sync of its folder: it may be there.
+    pub fn finish(self) -> Result<(), Error> {
         let Self { path, file } = self;
         file.as_file().sync_all().map_err(|source| failed("syncing", &path, source))?;
         if let Err(error) = file.persist_noclobber(&path) {
@@ -96,6 +107,36 @@ impl NewFile {
     }
 }
 
+/// Bytes of zeros that are written at once: 64 KiB.
+const ZEROS: usize = 64 << 10;
+
+/// Makes `length` bytes of a file or a block device from byte `offset` on zero: as a hole where the file system has holes, else
+/// as a range that is known to be zero, else by writing zeros. The file's size stays; the range lies within it.
+///
+/// # Errors
+/// What the system says; a part of the range may be zero then.
+pub fn make_zero(file: &File, offset: u64, length: u64) -> io::Result<()> {
+    if length == 0 {
+        return Ok(());
+    }
+    for mode in [FallocateFlags::PUNCH_HOLE, FallocateFlags::ZERO_RANGE] {
+        match retry_on_intr(|| fallocate(file, mode | FallocateFlags::KEEP_SIZE, offset, length)) {
+            Ok(()) => return Ok(()),
+            // Not every file system and device can, nor at every offset.
+            Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+    let end = offset.checked_add(length).ok_or(io::ErrorKind::InvalidInput)?;
+    let (mut at, zeros) = (offset, [0; ZEROS]);
+    while at < end {
+        let part = zeros.get(..(end - at) as usize).unwrap_or(&zeros);
+        file.write_all_at(part, at)?;
+        at += part.len() as u64;
+    }
+    Ok(())
+}
+
 fn folder(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
@@ -103,8 +144,13 @@ fn folder(path: &Path) -> &Path {
     }
 }
 
-/// Opens a target that is there, for reading and writing, and makes sure that the volume fits.
-pub(crate) fn open_existing(path: &Path, volume_bytes: u64) -> Result<File, Error> {
+/// Opens a regular file or a block device that is there, for reading and writing, and makes sure that a volume of
+/// `volume_bytes` fits. A device is opened exclusively.
+///
+/// # Errors
+/// [`Error::BadTarget`] where it does not exist, is something else, is too small, or a device in use;
+/// [`Error::Target`] where the system refuses it.
+pub fn open_existing(path: &Path, volume_bytes: u64) -> Result<File, Error> {
     let metadata = match path.metadata() {
         Ok(metadata) => metadata,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -143,4 +189,34 @@ pub(crate) fn open_existing(path: &Path, volume_bytes: u64) -> Result<File, Erro
         ));
     }
     Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exactly_the_range_becomes_zero() {
+        let places = [tempfile::tempfile(), tempfile::tempfile_in("/dev/shm")];
+        for file in places.into_iter().flatten() {
+            for (offset, length) in [(0, 300_000), (1, 1), (4096, 8192), (70_001, 200_003), (299_999, 1), (5, 0)] {
+                file.write_all_at(&[7; 300_000], 0).unwrap();
+                make_zero(&file, offset, length).unwrap();
+                let mut bytes = vec![1; 300_000];
+                file.read_exact_at(&mut bytes, 0).unwrap();
+                let range = offset as usize..(offset + length) as usize;
+                let right = bytes.iter().enumerate().all(|(at, byte)| *byte == if range.contains(&at) { 0 } else { 7 });
+                assert!(right, "{offset}+{length}");
+                assert_eq!(file.metadata().unwrap().len(), 300_000);
+            }
+        }
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_written_to_cannot_be_made_zero() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        file.as_file().set_len(10).unwrap();
+        let read_only = File::open(file.path()).unwrap();
+        assert!(make_zero(&read_only, 0, 10).is_err());
+    }
 }

@@ -53,6 +53,22 @@ fn a_file_that_is_one_hole_has_no_extents_and_a_full_one_has_all_its_bytes() {
 }
 
 #[test]
+fn a_part_of_a_file_has_the_extents_of_the_whole_that_lie_in_it() {
+    for file in empty_files() {
+        let data = [Extent { offset: MIB, length: MIB }, Extent { offset: 8 * MIB, length: MIB }];
+        let file = sparse_file(file, 16 * MIB, &data);
+        let whole = extents(&file, 16 * MIB);
+        for (from, end) in [(0, 16), (1, 2), (2, 9), (3, 3), (5, 4), (15, 20)].map(|(a, b)| (a * MIB + 7, b * MIB + 7))
+        {
+            let part: Vec<_> = DataExtents::within(file.as_fd(), from..end).map(Result::unwrap).collect();
+            let cut = whole.iter().map(|extent| (extent.offset.max(from), extent.end().min(end)));
+            let expected: Vec<_> = cut.filter(|(from, end)| from < end).collect();
+            assert_eq!(part.iter().map(|extent| (extent.offset, extent.end())).collect::<Vec<_>>(), expected);
+        }
+    }
+}
+
+#[test]
 fn extents_end_at_the_size_that_was_asked_for_and_at_the_end_of_the_file() {
     for file in empty_files() {
         let file = sparse_file(file, MIB, &[Extent { offset: 0, length: MIB }]);

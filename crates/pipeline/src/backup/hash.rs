@@ -8,7 +8,7 @@ use cinderblock_store::{ChunkId, PackId, Repository};
 use crate::backup::plan::Reads;
 use crate::buffer::{Buffer, BufferPool};
 use crate::error::Error;
-use crate::source::FileSource;
+use crate::source::VolumeFile;
 
 /// Bytes of a volume, cut into chunks.
 #[derive(Debug)]
@@ -43,7 +43,7 @@ pub(super) struct Hashed {
 
 /// Fills a buffer from a file.
 pub(super) fn read(
-    source: &FileSource,
+    source: &VolumeFile,
     reads: &Reads,
     pool: &Arc<BufferPool>,
     chunk_bytes: u32,

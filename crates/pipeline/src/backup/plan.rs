@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 use cinderblock_chunker::{Coalesced, DataExtents, Extent, Grid};
 
 use crate::error::Error;
-use crate::source::FileSource;
+use crate::source::VolumeFile;
 
 /// Parts of a file to be read by one worker into one buffer: on the chunk grid, in order.
 #[derive(Debug, Default)]
@@ -26,9 +26,9 @@ pub(super) struct Plan<'f> {
 
 impl<'f> Plan<'f> {
     /// `buffer_bytes` is a multiple of the chunk size.
-    pub(super) fn new(source: &'f FileSource, grid: Grid, buffer_bytes: usize) -> Result<Self, Error> {
-        let path = source.path.display().to_string();
-        let data = DataExtents::new(source.file.as_fd(), source.size);
+    pub(super) fn new(source: &'f VolumeFile, grid: Grid, buffer_bytes: usize) -> Result<Self, Error> {
+        let path = source.path().display().to_string();
+        let data = DataExtents::new(source.file().as_fd(), source.size());
         match Coalesced::new(data, grid, buffer_bytes as u64) {
             Ok(extents) => Ok(Self { extents, rest: None, buffer_bytes, path }),
             Err(source) => Err(Error::Chunking { path, source }),

@@ -12,7 +12,7 @@ use crate::backup::hash::Segment;
 use crate::buffer::{Buffer, BufferPool};
 use crate::engine::CancelToken;
 use crate::error::Error;
-use crate::source::{FileSource, Kind};
+use crate::source::{Kind, VolumeFile};
 
 /// What the reader sends.
 #[derive(Debug)]
@@ -88,10 +88,9 @@ impl Reader<'_> {
         }
     }
 
-    fn file(&mut self, source: &FileSource) -> Result<u64, Error> {
-        for extent in DataExtents::new(source.file.as_fd(), source.size) {
-            let path = || source.path.display().to_string();
-            let extent = extent.map_err(|source| Error::Chunking { path: path(), source })?;
+    fn file(&mut self, source: &VolumeFile) -> Result<u64, Error> {
+        for extent in DataExtents::new(source.file().as_fd(), source.size()) {
+            let extent = extent.map_err(|error| source.not_chunked(error))?;
             // A hole is a cut: what is behind it is cut as if it stood alone.
             self.offset = extent.offset;
             let mut at = extent.offset;
@@ -109,7 +108,7 @@ impl Reader<'_> {
             }
         }
         source.check_size()?;
-        Ok(source.size)
+        Ok(source.size())
     }
 
     fn restore_carried(&mut self, buffer: &mut Buffer) -> usize {

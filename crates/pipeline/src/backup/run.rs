@@ -21,7 +21,7 @@ use crate::backup::{BackupOptions, Chunker, Parent, write};
 use crate::buffer::BufferPool;
 use crate::engine::{Control, Engine, warm};
 use crate::error::Error;
-use crate::source::{FileSource, Kind, Source};
+use crate::source::{Kind, Source, VolumeFile};
 
 /// What workers and the writer tell the collecting thread.
 pub(super) enum Event {
@@ -55,7 +55,7 @@ impl Drop for Reply {
 /// Where the volume's bytes come from.
 enum Input<'f> {
     /// Workers read the file themselves, as planned here.
-    Planned { plan: Plan<'f>, source: &'f FileSource, chunk_bytes: u32 },
+    Planned { plan: Plan<'f>, source: &'f VolumeFile, chunk_bytes: u32 },
     /// A thread reads.
     Read(Receiver<Step>),
 }
@@ -180,7 +180,7 @@ impl Run<'_> {
         self.control.progress.total_bytes.store(source.size().unwrap_or(0), Ordering::Relaxed);
         let collected = match source.0 {
             Kind::File(source) if chunking == Chunking::Fixed => {
-                let grid = Grid::new(chunk_size, source.size);
+                let grid = Grid::new(chunk_size, source.size());
                 let plan = Plan::new(&source, grid, limits.buffer_bytes)?;
                 let input = Input::Planned { plan, source: &source, chunk_bytes: chunk_size.bytes() };
                 self.collect(input, limits, &pool, chunking.shape())
@@ -290,7 +290,7 @@ impl<'e> Flow<'_, '_, 'e> {
                     }
                     None => {
                         source.check_size()?;
-                        end = Some(source.size);
+                        end = Some(source.size());
                     }
                 },
                 Input::Read(steps) if room => select! {

@@ -7,14 +7,13 @@ use std::sync::atomic::Ordering;
 use cinderblock_chunker::{Extent, is_zero};
 use cinderblock_store::ChunkId;
 use rayon::prelude::*;
-use rustix::fs::{FallocateFlags, fallocate};
-use rustix::io::Errno;
 
 use super::extents::DataWalk;
 use super::file::add;
 use super::plan::Wanted;
 use super::run::{Failure, Run};
 use crate::engine::Progress;
+use crate::target::make_zero;
 
 /// Bytes of the target that are read at once, unless one chunk is longer: 1 MiB.
 const UNIT_BYTES: u64 = 1 << 20;
@@ -182,30 +181,9 @@ fn clear(run: &Run<'_>, file: &File, extent: Extent, bytes: &[u8]) -> Result<(),
 fn punch(run: &Run<'_>, file: &File, extent: Option<Extent>) -> Result<(), Failure> {
     let Some(Extent { offset, length }) = extent else { return Ok(()) };
     run.touched.store(true, Ordering::Relaxed);
-    for mode in [FallocateFlags::PUNCH_HOLE, FallocateFlags::ZERO_RANGE] {
-        loop {
-            match fallocate(file, mode | FallocateFlags::KEEP_SIZE, offset, length) {
-                Ok(()) => {
-                    add(&run.counters.written, length);
-                    Progress::add(&run.progress().stored_bytes, length);
-                    Progress::add(&run.progress().done_bytes, length);
-                    return Ok(());
-                }
-                Err(Errno::INTR) => {}
-                // Not every file system and device can, nor at every offset.
-                Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => break,
-                Err(errno) => {
-                    return Err(Failure::Target { operation: "punching a hole into", offset, source: errno.into() });
-                }
-            }
-        }
-    }
-    let zeros = vec![0; ZERO_BYTES as usize];
-    let (mut at, end) = (offset, offset + length);
-    while at < end {
-        let part = zeros.get(..(end - at) as usize).unwrap_or(&zeros);
-        run.write(file, at, part)?;
-        at += part.len() as u64;
-    }
+    make_zero(file, offset, length).map_err(|source| Failure::Target { operation: "zeroing", offset, source })?;
+    add(&run.counters.written, length);
+    Progress::add(&run.progress().stored_bytes, length);
+    Progress::add(&run.progress().done_bytes, length);
     Ok(())
 }
