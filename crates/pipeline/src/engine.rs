@@ -68,7 +68,7 @@ impl Engine {
 
 /// Most packs whose directories are read ahead because a record names them: 128, about 300,000 chunks, fit into
 /// the repository's memory.
-const MAX_WARMED_PACKS: usize = 128;
+pub(crate) const MAX_WARMED_PACKS: usize = 128;
 
 /// Reads the directories of the packs that a record names, all at once: what is in them is then found without the index.
 /// It is a hint: what can't be read may not be needed. One of the errors, if there are any.

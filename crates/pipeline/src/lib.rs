@@ -37,6 +37,7 @@ mod restore;
 mod source;
 mod target;
 mod verify;
+mod volume;
 
 pub use backup::{BackupOptions, Chunker, Parent};
 pub use engine::{CancelToken, Control, Engine, Progress, Settings};
@@ -45,3 +46,4 @@ pub use restore::RestoreSummary;
 pub use source::{Source, VolumeFile};
 pub use target::{NewFile, Target, make_zero, open_existing};
 pub use verify::{DamagedBackup, DamagedObject, VerifyOptions, VerifyReport};
+pub use volume::BackupVolume;

@@ -9,7 +9,8 @@ mod compare;
 mod extents;
 pub(crate) mod fetch;
 mod file;
-mod plan;
+pub(crate) mod find;
+pub(crate) mod plan;
 mod run;
 mod stream;
 

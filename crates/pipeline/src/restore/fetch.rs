@@ -1,13 +1,13 @@
 //! Reading chunks of a pack: read, decompress, verify, hand over.
 
-use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 
+use cinderblock_store::Error as StoreError;
 use cinderblock_store::pack::directory::Codec;
 use cinderblock_store::pack::{Content, PackReader, frame};
-use cinderblock_store::{Error as StoreError, Location};
 
 use super::budget::{Buffers, FrameChunk};
+use super::find::{other_bytes, read_error};
 use super::plan::{Job, Placed};
 use super::run::{Failure, Run};
 use crate::engine::Progress;
@@ -21,11 +21,7 @@ impl Run<'_> {
     pub(super) fn fetch(&self, job: &Job, buffers: &mut Buffers, emit: &mut Emit<'_>) -> Result<(), Failure> {
         let (stored, plain, chunks) = buffers.split(job.length);
         if let Err(error) = self.repository.backend().read_into(job.pack.object(), job.from, stored) {
-            let error = match error.is_not_found() {
-                true => StoreError::PackMissing { pack: job.pack.id() },
-                false => error.into(),
-            };
-            return self.rescue(&job.pack, &job.chunks, error, emit);
+            return self.rescue(&job.pack, &job.chunks, read_error(&job.pack, error), emit);
         }
         self.counters.read.fetch_add(job.length as u64, Ordering::Relaxed);
         Progress::add(&self.progress().read_bytes, job.length as u64);
@@ -69,9 +65,7 @@ impl Run<'_> {
                 (*verdict && bytes.len() == want.wanted.length as usize).then_some(range)
             });
             let Some(range) = good else {
-                let offset = pack.directory().frame_offset(number).unwrap_or(0);
-                let reason = format!("chunk {} has other bytes", want.wanted.id);
-                let error = StoreError::Damaged { object: pack.object().to_string(), offset, reason };
+                let error = other_bytes(pack, number, &want.wanted.id);
                 self.rescue(pack, std::slice::from_ref(want), error, emit)?;
                 continue;
             };
@@ -85,53 +79,20 @@ impl Run<'_> {
         hand_over(plain, at, run, emit)
     }
 
-    /// The last resort for chunks that could not be had where they should be: where else they are. A garbage collector may
-    /// have moved them, or another writer may have stored them, too.
+    /// Has the chunks from wherever else they are.
     fn rescue(
         &self,
         pack: &PackReader,
-        wanted: &[Placed],
+        placed: &[Placed],
         error: StoreError,
         emit: &mut Emit<'_>,
     ) -> Result<(), Failure> {
-        let Some(first) = wanted.first() else { return Ok(()) };
-        let (offset, length) = (first.wanted.offset, u64::from(first.wanted.length));
-        let lost = |source| Failure::Lost { offset, length, source };
-        if matches!(error, StoreError::PackMissing { .. }) {
-            self.refresh().map_err(lost)?;
-        }
-        let ids: HashSet<_> = wanted.iter().map(|chunk| chunk.wanted.id).collect();
-        let mut copies: Vec<(cinderblock_store::ChunkId, Location)> = Vec::new();
-        self.repository
-            .search(&ids, &mut |id, location| {
-                if location.pack.id() != pack.id() {
-                    copies.push((id, location));
-                }
-            })
-            .map_err(lost)?;
-        let (mut stored, mut plain) = (Vec::new(), Vec::new());
-        for want in wanted {
-            if !self.goes_on()? {
-                return Ok(());
-            }
-            let want = want.wanted;
-            let mut of_chunk = copies.iter().filter(|(id, _)| *id == want.id);
-            let rescued = of_chunk.find_map(|(_, copy)| {
-                let place = copy.pack.directory().place(copy.slot)?;
-                self.repository.read_frame(&copy.pack, place.frame, &mut stored, &mut plain).ok()?;
-                self.counters.read.fetch_add(stored.len() as u64, Ordering::Relaxed);
-                let from = place.offset as usize;
-                let range = from..from + place.length as usize;
-                let bytes = plain.get(range.clone())?;
-                let good = bytes.len() == want.length as usize && frame::is_authentic(Content::Data, &want.id, bytes);
-                good.then_some(range)
-            });
-            let Some(bytes) = rescued.and_then(|range| plain.get(range)) else {
-                let (offset, length) = (want.offset, want.length.into());
-                return Err(Failure::Lost { offset, length, source: error });
-            };
-            emit(want.offset, bytes)?;
-        }
+        let wanted: Vec<_> = placed.iter().map(|chunk| chunk.wanted).collect();
+        let read = self.finder.rescue(pack, &wanted, error, |offset, bytes| match self.goes_on()? {
+            true => emit(offset, bytes),
+            false => Ok(()),
+        })?;
+        self.counters.read.fetch_add(read, Ordering::Relaxed);
         Ok(())
     }
 }

@@ -56,7 +56,7 @@ impl Run<'_> {
         let mut window: Vec<Wanted> = Vec::new();
         self.each_leaf(|leaf| {
             for piece in &leaf.pieces {
-                let wanted = self.wanted(piece)?;
+                let wanted = self.finder.wanted(piece)?;
                 if piece.content == PieceContent::Zeros {
                     add(&self.counters.zero, piece.length);
                 }

@@ -18,7 +18,7 @@ const BYTES_PER_LISTED_CHUNK: usize = 36;
 
 /// A chunk that is wanted at a place of the volume.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Wanted {
+pub(crate) struct Wanted {
     pub id: ChunkId,
     /// First byte in the volume.
     pub offset: u64,

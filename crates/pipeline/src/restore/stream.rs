@@ -62,7 +62,7 @@ impl Run<'_> {
         let (mut wanted, mut bytes): (Vec<Wanted>, usize) = (Vec::new(), 0);
         self.each_leaf(|leaf| {
             for piece in &leaf.pieces {
-                match self.wanted(piece)? {
+                match self.finder.wanted(piece)? {
                     None => add(&self.counters.zero, piece.length),
                     Some(chunk) => {
                         bytes += chunk.length as usize;

@@ -1,0 +1,63 @@
+//! Frames in memory, whose chunks are verified when they are first wanted.
+
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use cinderblock_store::pack::directory::{ChunkPlace, Codec};
+use cinderblock_store::pack::{Content, PackReader, frame};
+use cinderblock_store::{ChunkId, Error as StoreError, Repository};
+
+use crate::restore::find::read_error;
+
+const UNKNOWN: u8 = 0;
+const RIGHT: u8 = 1;
+const WRONG: u8 = 2;
+
+/// The plain bytes of a frame.
+pub(super) struct Frame {
+    plain: Vec<u8>,
+    /// Of each chunk, by its number in the frame.
+    verdicts: Vec<AtomicU8>,
+}
+
+impl Frame {
+    /// Reads a frame of a pack and decompresses it.
+    pub(super) fn load(repository: &Repository, pack: &PackReader, number: u32) -> Result<Self, StoreError> {
+        let directory = pack.directory();
+        let (Some(entry), Some(offset)) = (directory.frames().get(number as usize), directory.frame_offset(number))
+        else {
+            let reason = format!("there is no frame {number}");
+            return Err(StoreError::Damaged { object: pack.object().to_string(), offset: 0, reason });
+        };
+        let mut stored = vec![0; entry.stored_bytes as usize];
+        let read = repository.backend().read_into(pack.object(), offset, &mut stored);
+        read.map_err(|error| read_error(pack, error))?;
+        let plain = match entry.codec {
+            // The directory was checked: stored and plain length are equal then.
+            Codec::Stored => stored,
+            Codec::Zstd => {
+                let mut plain = Vec::with_capacity(entry.plain_bytes as usize);
+                frame::decode(pack.object(), offset, entry, &stored, &mut plain)?;
+                plain
+            }
+        };
+        let verdicts = (0..entry.chunks).map(|_| AtomicU8::new(UNKNOWN)).collect();
+        Ok(Self { plain, verdicts })
+    }
+
+    /// The bytes of chunk `index` of the frame, which lies at `place`, if they are those that `id` names.
+    pub(super) fn chunk(&self, index: u32, place: ChunkPlace, id: &ChunkId) -> Option<&[u8]> {
+        let from = place.offset as usize;
+        let bytes = self.plain.get(from..from + place.length as usize)?;
+        let verdict = self.verdicts.get(index as usize)?;
+        // Two threads may come to the same verdict at once.
+        let right = match verdict.load(Ordering::Relaxed) {
+            UNKNOWN => {
+                let right = frame::is_authentic(Content::Data, id, bytes);
+                verdict.store(if right { RIGHT } else { WRONG }, Ordering::Relaxed);
+                right
+            }
+            known => known == RIGHT,
+        };
+        right.then_some(bytes)
+    }
+}
