@@ -1,0 +1,126 @@
+//! Reading texts.
+
+use std::io::Read;
+
+use super::JsonReader;
+use crate::error::Error;
+
+/// Bytes that end a text or are not allowed to be in one as they are.
+const SPECIAL: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 0x20 {
+        table[byte] = true;
+        byte += 1;
+    }
+    table[b'"' as usize] = true;
+    table[b'\\' as usize] = true;
+    table
+};
+
+impl<R: Read> JsonReader<'_, R> {
+    /// Reads a text of at most `limit` bytes.
+    pub(in crate::document) fn text(&mut self, limit: usize) -> Result<&str, Error> {
+        self.open(b'"', "a text")?;
+        self.scratch.clear();
+        loop {
+            let rest = &self.buffer[self.at..self.end];
+            let special = rest.iter().position(|byte| SPECIAL[usize::from(*byte)]);
+            let plain = &rest[..special.unwrap_or(rest.len())];
+            if self.scratch.len() + plain.len() > limit {
+                return Err(self.bad(format!("a text of more than {limit} bytes")));
+            }
+            let (start, stop) = (self.at, self.at + plain.len());
+            match special.map(|special| rest[special]) {
+                Some(b'"') if self.scratch.is_empty() => {
+                    self.at = stop + 1;
+                    return self.utf8(&self.buffer[start..stop]);
+                }
+                Some(b'"') => {
+                    self.scratch.extend_from_slice(plain);
+                    self.at = stop + 1;
+                    return self.utf8(&self.scratch);
+                }
+                Some(b'\\') => {
+                    self.scratch.extend_from_slice(plain);
+                    self.at = stop + 1;
+                    self.escape()?;
+                }
+                Some(byte) => {
+                    self.at = stop;
+                    return Err(self.bad(format!("a text with the control character {byte:#04x}")));
+                }
+                None => {
+                    self.scratch.extend_from_slice(plain);
+                    self.at = stop;
+                    if !self.refill()? {
+                        return Err(self.early_end());
+                    }
+                }
+            }
+        }
+    }
+
+    /// Reads a text of at most `limit` bytes, to be kept.
+    pub(in crate::document) fn owned_text(&mut self, limit: usize) -> Result<String, Error> {
+        self.text(limit).map(str::to_owned)
+    }
+
+    /// Reads a text of at most `limit` bytes, or null.
+    pub(in crate::document) fn text_or_null(&mut self, limit: usize) -> Result<Option<String>, Error> {
+        match self.peek()? {
+            Some(b'n') => self.literal(b"null").map(|()| None),
+            Some(b'"') => self.owned_text(limit).map(Some),
+            found => Err(self.unexpected("a text or null", found)),
+        }
+    }
+
+    fn utf8<'b>(&self, bytes: &'b [u8]) -> Result<&'b str, Error> {
+        std::str::from_utf8(bytes).map_err(|_| self.bad("a text that is not UTF-8".to_owned()))
+    }
+
+    /// Reads what follows a backslash.
+    fn escape(&mut self) -> Result<(), Error> {
+        let character = match self.next_of_text()? {
+            byte @ (b'"' | b'\\' | b'/') => char::from(byte),
+            b'b' => '\u{8}',
+            b'f' => '\u{c}',
+            b'n' => '\n',
+            b'r' => '\r',
+            b't' => '\t',
+            b'u' => self.unicode_escape()?,
+            byte => return Err(self.bad(format!("{:?} after a backslash", char::from(byte)))),
+        };
+        self.scratch.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
+        Ok(())
+    }
+
+    fn unicode_escape(&mut self) -> Result<char, Error> {
+        let high = self.four_digits()?;
+        let code = match high {
+            0xd800..0xdc00 if self.next_of_text()? == b'\\' && self.next_of_text()? == b'u' => {
+                match self.four_digits()? {
+                    low @ 0xdc00..0xe000 => 0x10000 + ((high - 0xd800) << 10) + (low - 0xdc00),
+                    _ => high,
+                }
+            }
+            code => code,
+        };
+        char::from_u32(code).ok_or_else(|| self.bad("a surrogate that is not one of a pair".to_owned()))
+    }
+
+    fn four_digits(&mut self) -> Result<u32, Error> {
+        let mut code = 0;
+        for _ in 0..4 {
+            let digit = char::from(self.next_of_text()?).to_digit(16);
+            code = code << 4 | digit.ok_or_else(|| self.bad("\\u without four hexadecimal digits".to_owned()))?;
+        }
+        Ok(code)
+    }
+
+    fn next_of_text(&mut self) -> Result<u8, Error> {
+        let byte = self.here()?.ok_or_else(|| self.early_end())?;
+        self.at += 1;
+        Ok(byte)
+    }
+}
