@@ -167,4 +167,8 @@ impl HeadFields {
 }
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    mod bounds;
+    mod damage;
+    mod format;
+}

@@ -5,18 +5,25 @@ use std::io::Read;
 use super::JsonReader;
 use crate::error::Error;
 
-/// Bytes that end a text or are not allowed to be in one as they are.
-const SPECIAL: [bool; 256] = {
-    let mut table = [false; 256];
-    let mut byte = 0;
-    while byte < 0x20 {
-        table[byte] = true;
-        byte += 1;
+/// Where the first byte is that ends a text or may not be in one as it is: a quote, a backslash, a control character.
+fn special(bytes: &[u8]) -> Option<usize> {
+    const ONES: u64 = u64::from_ne_bytes([1; 8]);
+    const TOPS: u64 = ONES << 7;
+    let (words, rest) = bytes.as_chunks::<8>();
+    for (index, word) in words.iter().enumerate() {
+        let word = u64::from_le_bytes(*word);
+        // The top bit of each byte that is below a limit. Borrowing may set it wrongly, but only above one that is set rightly.
+        let below = |word: u64, limit: u64| word.wrapping_sub(ONES * limit) & !word & TOPS;
+        let quote = word ^ (ONES * u64::from(b'"'));
+        let backslash = word ^ (ONES * u64::from(b'\\'));
+        let found = below(word, 0x20) | below(quote, 1) | below(backslash, 1);
+        if found != 0 {
+            return Some(8 * index + found.trailing_zeros() as usize / 8);
+        }
     }
-    table[b'"' as usize] = true;
-    table[b'\\' as usize] = true;
-    table
-};
+    let at = rest.iter().position(|byte| matches!(byte, 0..0x20 | b'"' | b'\\'))?;
+    Some(bytes.len() - rest.len() + at)
+}
 
 impl<R: Read> JsonReader<'_, R> {
     /// Reads a text of at most `limit` bytes.
@@ -25,7 +32,7 @@ impl<R: Read> JsonReader<'_, R> {
         self.scratch.clear();
         loop {
             let rest = &self.buffer[self.at..self.end];
-            let special = rest.iter().position(|byte| SPECIAL[usize::from(*byte)]);
+            let special = special(rest);
             let plain = &rest[..special.unwrap_or(rest.len())];
             if self.scratch.len() + plain.len() > limit {
                 return Err(self.bad(format!("a text of more than {limit} bytes")));
