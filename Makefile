@@ -11,7 +11,7 @@ export PATH := $(HOME)/.cargo/bin:$(PATH)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build demo test bench lint fmt install clean
+.PHONY: help deps build demo test bench fuzz lint fmt install clean
 
 help: ## This list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' Makefile | awk -F'|' '{ printf "  make %-9s %s\n", $$1, $$2 }'
@@ -33,6 +33,13 @@ test: deps ## Run all tests, those in the documentation too
 bench: build ## Measure the parts (criterion), then whole runs beside their limit (VOLUMES=DIR for your own)
 	cargo bench --profile release -p cinderblock-benches
 	cargo run --release -p cinderblock-benches --bin family -- $(if $(VOLUMES),--volumes $(VOLUMES)) $(BENCH)
+
+FUZZ_SECONDS ?= 60
+fuzz: deps ## Fuzz what reads untrusted bytes, FUZZ_SECONDS=60 for each target (cargo install cargo-fuzz --locked)
+	@set -e; targets=$$(cargo fuzz list); for target in $$targets; do \
+		mkdir -p fuzz/corpus/$$target; \
+		RUSTC_BOOTSTRAP=1 cargo fuzz run $$target fuzz/corpus/$$target fuzz/seeds/$$target -- -max_total_time=$(FUZZ_SECONDS); \
+	done
 
 lint: deps ## Check format, clippy and documentation; warnings are errors
 	cargo fmt --all --check
