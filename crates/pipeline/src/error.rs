@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use cinderblock_store::BackupId;
+
 /// An error of a pipeline. Every variant names what failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -66,6 +68,19 @@ pub enum Error {
         path: String,
         /// The limit in bytes.
         limit: u64,
+    },
+    /// The earlier backup that a new one is made of lacks a part that it needs.
+    #[error("bytes {offset} to {} of backup {base} cannot be had, and the new backup needs them: no backup was made; 'cinderblock verify --read-data' says what else is lost", offset + length)]
+    BaseLost {
+        /// The earlier backup.
+        base: BackupId,
+        /// First byte of its volume that is lost.
+        offset: u64,
+        /// How many.
+        length: u64,
+        /// What is damaged.
+        #[source]
+        source: cinderblock_store::Error,
     },
     /// The target can't be used: nothing was written.
     #[error("{} cannot be restored to: {reason}", path.display())]

@@ -43,7 +43,7 @@ pub use backup::{BackupOptions, Chunker, Parent};
 pub use engine::{CancelToken, Control, Engine, Progress, Settings};
 pub use error::Error;
 pub use restore::RestoreSummary;
-pub use source::{Source, VolumeFile};
+pub use source::{Part, Source, VolumeFile};
 pub use target::{NewFile, Target, make_zero, open_existing};
 pub use verify::{DamagedBackup, DamagedObject, VerifyOptions, VerifyReport};
 pub use volume::BackupVolume;

@@ -7,7 +7,7 @@ use std::os::unix::fs::{FileExt, FileTypeExt};
 use std::path::{Path, PathBuf};
 
 use cinderblock_chunker::{DataExtents, Extent};
-use cinderblock_store::MAX_VOLUME_BYTES;
+use cinderblock_store::{MAX_VOLUME_BYTES, Record};
 
 use crate::error::Error;
 
@@ -17,6 +17,7 @@ pub struct Source(pub(crate) Kind);
 
 pub(crate) enum Kind {
     File(VolumeFile),
+    Overlay(Box<Overlay>),
     Stream { reader: Box<dyn Read + Send>, name: String },
 }
 
@@ -24,8 +25,37 @@ impl std::fmt::Debug for Kind {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Kind::File(file) => file.fmt(f),
+            Kind::Overlay(overlay) => overlay.fmt(f),
             Kind::Stream { name, .. } => f.debug_struct("Stream").field("name", name).finish_non_exhaustive(),
         }
+    }
+}
+
+/// Bytes of a volume, for [`Source::overlay`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// Where they begin in the volume, in bytes.
+    pub offset: u64,
+    /// What is there.
+    pub bytes: Vec<u8>,
+}
+
+/// A volume as what differs from an earlier backup.
+pub(crate) struct Overlay {
+    pub base: Option<Record>,
+    pub volume_bytes: u64,
+    pub parts: Parts,
+    /// For messages.
+    pub name: String,
+}
+
+/// In the order of the volume.
+pub(crate) type Parts = Box<dyn Iterator<Item = io::Result<Part>> + Send>;
+
+impl std::fmt::Debug for Overlay {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let base = self.base.as_ref().map(|record| record.id);
+        f.debug_struct("Overlay").field("name", &self.name).field("base", &base).finish_non_exhaustive()
     }
 }
 
@@ -43,10 +73,33 @@ impl Source {
         Self(Kind::Stream { reader, name: name.into() })
     }
 
+    /// A volume of `volume_bytes` bytes that is given as what differs from an earlier backup, `base`: each part has its
+    /// bytes; what no part covers is as in the base, and zero where the base has ended or there is none. Chunks
+    /// that no part touches are neither read nor hashed, only looked up, unless the base was cut by content: such a
+    /// one is read.
+    ///
+    /// Parts come in the order of their offsets, do not overlap, and lie within the volume; they may have any length,
+    /// each of them is in memory as a whole, up to three at once. The iterator runs in a thread of its own. `name` is for messages.
+    ///
+    /// [`Engine::backup`](crate::Engine::backup) of it fails, and makes no backup,
+    /// - with [`Error::BadSource`] where the volume is to be cut by content, and with [`Error::SourceTooLarge`];
+    /// - with [`Error::ReadSource`], `name` as the path, where the iterator gives an error (which it carries, as it is) or
+    ///   parts that do not do ([`io::ErrorKind::InvalidData`]);
+    /// - with [`Error::BaseLost`] where the repository does not have what the new backup needs of the base.
+    pub fn overlay(
+        base: Option<Record>,
+        volume_bytes: u64,
+        parts: Box<dyn Iterator<Item = io::Result<Part>> + Send>,
+        name: impl Into<String>,
+    ) -> Self {
+        Self(Kind::Overlay(Box::new(Overlay { base, volume_bytes, parts, name: name.into() })))
+    }
+
     /// Its size in bytes, where that is known before reading.
     pub fn size(&self) -> Option<u64> {
         match &self.0 {
             Kind::File(file) => Some(file.size),
+            Kind::Overlay(overlay) => Some(overlay.volume_bytes),
             Kind::Stream { .. } => None,
         }
     }

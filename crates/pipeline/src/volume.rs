@@ -240,6 +240,49 @@ impl<'a> BackupVolume<'a> {
         }
     }
 
+    /// Makes sure that chunks which another backup is to have, too, are there as its map says; the packs that they are in.
+    pub(crate) fn locate_kept(&self, kept: &[Wanted], packs: &mut Vec<PackId>) -> Result<(), Error> {
+        for group in kept.chunks(GROUP_CHUNKS) {
+            for placed in self.place(group).map_err(|lost| self.as_base(lost.into()))? {
+                // Neighbours are mostly in one pack.
+                if packs.last() != Some(&placed.pack.id()) {
+                    packs.push(placed.pack.id());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The error of a backup that needs what is lost of this one.
+    pub(crate) fn as_base(&self, error: Error) -> Error {
+        match error {
+            Error::Unrestorable { offset, length, source, .. } => {
+                Error::BaseLost { base: self.record().id, offset, length, source }
+            }
+            other => other,
+        }
+    }
+
+    /// Calls `visit` for all chunks that lie in a part of the volume, or reach into it, in order.
+    pub(crate) fn each_chunk(
+        &self,
+        from: u64,
+        end: u64,
+        mut visit: impl FnMut(Wanted) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let (mut at, end) = (from, end.min(self.size()));
+        while at < end {
+            let leaf = self.leaf(at)?;
+            for piece in pieces_from(&leaf, at).iter().take_while(|piece| piece.offset < end) {
+                if let Some(chunk) = self.finder.wanted(piece)? {
+                    visit(chunk)?;
+                }
+            }
+            at = leaf.offset + leaf.length;
+        }
+        Ok(())
+    }
+
     /// The leaf that covers a byte of the volume.
     fn leaf(&self, offset: u64) -> Result<Arc<Leaf>, Lost> {
         if let Some(leaf) = self.leaves.get(offset) {

@@ -145,11 +145,12 @@ impl<'a> Collector<'a> {
         let copy = new_bytes * 8 < buffer.as_ref().map_or(0, |buffer| buffer.len() as u64);
         let mut at = 0;
         for (extent, found) in chunks {
-            let range = at..at + extent.length as usize;
+            let in_buffer = if matches!(found, Found::Kept(_)) { 0 } else { extent.length as usize };
+            let range = at..at + in_buffer;
             at = range.end;
             let id = match found {
                 Found::Zeros => continue,
-                Found::Known(id) => id,
+                Found::Known(id) | Found::Kept(id) => id,
                 Found::Unknown(id) => {
                     if let (Some(buffer), true) = (&buffer, self.fresh.insert(id)) {
                         let bytes = match copy {

@@ -8,14 +8,21 @@ use cinderblock_store::{ChunkId, PackId, Repository};
 use crate::backup::plan::Reads;
 use crate::buffer::{Buffer, BufferPool};
 use crate::error::Error;
+use crate::restore::plan::Wanted;
 use crate::source::VolumeFile;
+use crate::volume::BackupVolume;
 
 /// Bytes of a volume, cut into chunks.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Segment {
-    pub buffer: Buffer,
+    /// None where there are no chunks but those that are kept.
+    pub buffer: Option<Buffer>,
     /// Where its chunks lie in the volume, in order; in the buffer they follow each other without gaps.
     pub chunks: Vec<Extent>,
+    /// Chunks of an earlier backup that stay as they are, in order: between the others, and without bytes.
+    pub kept: Vec<Wanted>,
+    /// How many bytes of the chunks the source gave.
+    pub read_bytes: u64,
 }
 
 /// What a worker found out about a chunk.
@@ -23,6 +30,8 @@ pub(super) struct Segment {
 pub(super) enum Found {
     /// Only zeros.
     Zeros,
+    /// Kept from an earlier backup; the buffer does not have its bytes.
+    Kept(ChunkId),
     /// The repository has it.
     Known(ChunkId),
     /// The repository does not have it.
@@ -37,7 +46,7 @@ pub(super) struct Hashed {
     pub buffer: Option<Arc<Buffer>>,
     /// Packs in which chunks were found.
     pub packs: Vec<PackId>,
-    /// The buffer's bytes that were filled.
+    /// Bytes that the source gave.
     pub bytes: u64,
 }
 
@@ -61,21 +70,23 @@ pub(super) fn read(
             Extent { offset, length }
         }));
     }
-    Ok(Segment { buffer, chunks })
+    Ok(Segment { buffer: Some(buffer), chunks, kept: Vec::new(), read_bytes: reads.bytes as u64 })
 }
 
-/// Finds zeros, hashes the rest, and looks it up.
-pub(super) fn hash(repository: &Repository, segment: Segment) -> Result<Hashed, Error> {
-    let Segment { buffer, chunks } = segment;
-    let mut found = Vec::with_capacity(chunks.len());
+/// Finds zeros, hashes the rest, and looks it up. What is kept is of `base`.
+pub(super) fn hash(
+    repository: &Repository,
+    base: Option<&BackupVolume<'_>>,
+    segment: Segment,
+) -> Result<Hashed, Error> {
+    let Segment { buffer, chunks, kept, read_bytes } = segment;
+    let mut found = Vec::with_capacity(chunks.len() + kept.len());
     // Ids to look up, and where their answers belong.
     let (mut wanted, mut answers) = (Vec::new(), Vec::new());
-    let mut rest: &[u8] = &buffer;
-    let mut bytes = 0;
+    let mut rest: &[u8] = buffer.as_deref().unwrap_or_default();
     for extent in chunks {
         let Some((chunk, after)) = rest.split_at_checked(extent.length as usize) else { break };
         rest = after;
-        bytes += extent.length;
         if is_zero(chunk) {
             found.push((extent, Found::Zeros));
             continue;
@@ -103,6 +114,14 @@ pub(super) fn hash(repository: &Repository, segment: Segment) -> Result<Hashed, 
             }
         }
     }
-    let buffer = (unknown > 0).then(|| Arc::new(buffer));
-    Ok(Hashed { chunks: found, buffer, packs, bytes })
+    if let (Some(base), [_, ..]) = (base, kept.as_slice()) {
+        base.locate_kept(&kept, &mut packs)?;
+        found.extend(kept.iter().map(|chunk| {
+            let extent = Extent { offset: chunk.offset, length: chunk.length.into() };
+            (extent, Found::Kept(chunk.id))
+        }));
+        found.sort_unstable_by_key(|(extent, _)| extent.offset);
+    }
+    let buffer = buffer.filter(|_| unknown > 0).map(Arc::new);
+    Ok(Hashed { chunks: found, buffer, packs, bytes: read_bytes })
 }

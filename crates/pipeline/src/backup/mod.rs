@@ -7,10 +7,14 @@
 //! The calling thread plans what to read, and collects: results come back to it in any order, it takes them in the
 //! order of the volume, decides which chunks are new, and builds the map. Workers do what costs: reading a file,
 //! finding zeros, hashing, looking up, compressing. A worker that reads what it hashes finds it in its own cache; streams
-//! and content-defined chunking need one reader that goes from start to end, which is a thread of its own.
+//! and content-defined chunking need one reader that goes from start to end, which is a thread of its own. So does a volume
+//! that is given as what differs from an earlier backup: there the reader names the chunks that are kept, and workers
+//! look them up.
 
 mod collect;
 mod hash;
+mod limits;
+mod overlay;
 mod plan;
 mod reader;
 mod run;
@@ -19,7 +23,7 @@ mod write;
 use std::collections::BTreeMap;
 
 use cinderblock_store::pack::frame::Compression;
-use cinderblock_store::{BackupId, VolumeId};
+use cinderblock_store::{BackupId, Timestamp, VolumeId};
 
 /// Which earlier backup of the volume helps a new one to be fast. It changes nothing else: every backup is complete.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -57,6 +61,8 @@ pub struct BackupOptions {
     pub name: Option<String>,
     /// A longer text for people.
     pub description: Option<String>,
+    /// When the backup was taken, where that is not now: for one that is brought in from elsewhere.
+    pub created_at: Option<Timestamp>,
     /// A hint for speed.
     pub parent: Parent,
     /// How new chunks are compressed.
@@ -75,6 +81,7 @@ impl BackupOptions {
             id: None,
             name: None,
             description: None,
+            created_at: None,
             parent: Parent::default(),
             compression: Compression::default(),
             chunker: Chunker::default(),

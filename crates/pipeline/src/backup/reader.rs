@@ -12,7 +12,7 @@ use crate::backup::hash::Segment;
 use crate::buffer::{Buffer, BufferPool};
 use crate::engine::CancelToken;
 use crate::error::Error;
-use crate::source::{Kind, VolumeFile};
+use crate::source::VolumeFile;
 
 /// What the reader sends.
 #[derive(Debug)]
@@ -31,20 +31,24 @@ pub(super) enum Cutter {
     Content(ContentChunker),
 }
 
-/// Reads until the end, a failure, a request to stop, or until nobody listens.
-pub(super) fn run(source: Kind, cutter: Cutter, pool: &Arc<BufferPool>, cancel: &CancelToken, out: &Sender<Step>) {
+/// Reads until the end, a failure, a request to stop, or until nobody listens. `read` chooses what, and returns the volume's
+/// size in bytes.
+pub(super) fn run(
+    cutter: Cutter,
+    pool: &Arc<BufferPool>,
+    cancel: &CancelToken,
+    out: &Sender<Step>,
+    read: impl FnOnce(&mut Reader<'_>) -> Result<u64, Error>,
+) {
     let mut reader = Reader { cutter, pool, cancel, out, carried: Vec::new(), offset: 0 };
-    let end = match source {
-        Kind::Stream { reader: stream, name } => reader.stream(stream, &name),
-        Kind::File(file) => reader.file(&file),
-    };
-    let _ = out.send(match end {
+    let _ = out.send(match read(&mut reader) {
         Ok(bytes) => Step::End(bytes),
         Err(error) => Step::Failed(error),
     });
 }
 
-struct Reader<'a> {
+/// Reads a source from start to end.
+pub(super) struct Reader<'a> {
     cutter: Cutter,
     pool: &'a Arc<BufferPool>,
     cancel: &'a CancelToken,
@@ -56,7 +60,7 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn stream(&mut self, mut stream: Box<dyn Read + Send>, name: &str) -> Result<u64, Error> {
+    pub(super) fn stream(&mut self, mut stream: Box<dyn Read + Send>, name: &str) -> Result<u64, Error> {
         loop {
             let mut buffer = self.pool.take();
             let mut filled = self.restore_carried(&mut buffer);
@@ -88,7 +92,7 @@ impl Reader<'_> {
         }
     }
 
-    fn file(&mut self, source: &VolumeFile) -> Result<u64, Error> {
+    pub(super) fn file(&mut self, source: &VolumeFile) -> Result<u64, Error> {
         for extent in DataExtents::new(source.file().as_fd(), source.size()) {
             let extent = extent.map_err(|error| source.not_chunked(error))?;
             // A hole is a cut: what is behind it is cut as if it stood alone.
@@ -138,7 +142,9 @@ impl Reader<'_> {
             chunks.push(Extent { offset: self.offset, length: length.into() });
             self.offset += u64::from(length);
         }
-        if !chunks.is_empty() && self.out.send(Step::Segment(Segment { buffer, chunks })).is_err() {
+        let read_bytes = chunks.iter().map(|chunk| chunk.length).sum();
+        let segment = Segment { buffer: Some(buffer), chunks, kept: Vec::new(), read_bytes };
+        if !segment.chunks.is_empty() && self.out.send(Step::Segment(segment)).is_err() {
             // The backup has failed elsewhere: that is the error which counts.
             return Err(Error::Cancelled { partly_written: false });
         }

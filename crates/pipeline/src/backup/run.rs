@@ -7,21 +7,24 @@ use std::time::Instant;
 
 use cinderblock_chunker::{ContentChunker, ContentParameters, Grid};
 use cinderblock_store::map::Shape;
+use cinderblock_store::pack::FinishedPack;
 use cinderblock_store::pack::frame::{Compression, EncodedFrame};
-use cinderblock_store::pack::{FRAME_TARGET_BYTES, FinishedPack, PACK_TARGET_BYTES};
 use cinderblock_store::{BackupId, ChunkId, Chunking, Record, Repository, Session, Timestamp};
 use crossbeam_channel::{Receiver, Sender, bounded, select, unbounded};
 use rayon::Scope;
 
 use crate::backup::collect::{Collected, Collector};
 use crate::backup::hash::{self, Hashed};
+use crate::backup::limits::Limits;
+use crate::backup::overlay::{self, Reading};
 use crate::backup::plan::Plan;
-use crate::backup::reader::{self, Cutter, Step};
+use crate::backup::reader::{self, Cutter, Reader, Step};
 use crate::backup::{BackupOptions, Chunker, Parent, write};
 use crate::buffer::BufferPool;
 use crate::engine::{Control, Engine, warm};
 use crate::error::Error;
-use crate::source::{Kind, Source, VolumeFile};
+use crate::source::{Kind, Overlay, Source, VolumeFile};
+use crate::volume::BackupVolume;
 
 /// What workers and the writer tell the collecting thread.
 pub(super) enum Event {
@@ -56,35 +59,8 @@ impl Drop for Reply {
 enum Input<'f> {
     /// Workers read the file themselves, as planned here.
     Planned { plan: Plan<'f>, source: &'f VolumeFile, chunk_bytes: u32 },
-    /// A thread reads.
-    Read(Receiver<Step>),
-}
-
-/// How much is under way at once. Memory is about `segments` × 1 MiB + `frames` × 0.5 MiB + 2 packs.
-#[derive(Clone, Copy, Debug)]
-struct Limits {
-    buffer_bytes: usize,
-    segments: u64,
-    frames: u64,
-    pack_bytes: usize,
-}
-
-impl Limits {
-    fn new(engine: &Engine, chunk_bytes: usize, largest_chunk: usize) -> Self {
-        let memory = engine.settings().memory_bytes;
-        let threads = engine.settings().threads as u64;
-        // A multiple of the chunk size: all are powers of two. Content-defined cutting wants room for several chunks.
-        let content = if largest_chunk > chunk_bytes { (2 * largest_chunk).next_power_of_two() } else { 0 };
-        let buffer_bytes = (1 << 20).max(chunk_bytes).max(content);
-        let affordable = (memory / 4 / buffer_bytes) as u64;
-        let frame_bytes = FRAME_TARGET_BYTES.max(largest_chunk) * 2;
-        Self {
-            buffer_bytes,
-            segments: (threads * 6).min(affordable).max(1),
-            frames: (threads * 8).min((memory / 8 / frame_bytes) as u64).max(1),
-            pack_bytes: PACK_TARGET_BYTES.min(memory / 6),
-        }
-    }
+    /// A thread reads; of `base`, segments may name chunks that are kept.
+    Read { steps: Receiver<Step>, base: Option<&'f BackupVolume<'f>> },
 }
 
 impl Engine {
@@ -114,7 +90,7 @@ impl Engine {
             Parent::Auto => repository.newest_backup(&options.volume)?,
             Parent::Backup(volume, id) => Some(repository.record(volume, *id)?),
         };
-        let created_at = Timestamp::now();
+        let created_at = options.created_at.unwrap_or_else(Timestamp::now);
         let run = Run { engine: self, repository, session: &session, options, control, parent: parent.as_ref() };
         let (collected, chunking) = run.start(source)?;
         control.cancel.check(false)?;
@@ -176,26 +152,51 @@ impl Run<'_> {
             }
         };
         let limits = Limits::new(self.engine, chunk_size.bytes() as usize, largest as usize);
-        let pool = BufferPool::new(limits.buffer_bytes);
+        let (pool, shape) = (BufferPool::new(limits.buffer_bytes), chunking.shape());
         self.control.progress.total_bytes.store(source.size().unwrap_or(0), Ordering::Relaxed);
         let collected = match source.0 {
             Kind::File(source) if chunking == Chunking::Fixed => {
                 let grid = Grid::new(chunk_size, source.size());
                 let plan = Plan::new(&source, grid, limits.buffer_bytes)?;
                 let input = Input::Planned { plan, source: &source, chunk_bytes: chunk_size.bytes() };
-                self.collect(input, limits, &pool, chunking.shape())
+                self.collect(input, limits, &pool, shape)
             }
-            source => {
-                let (sender, receiver) = bounded(0);
-                let cancel = self.control.cancel.clone();
-                let pool_of_reader = Arc::clone(&pool);
-                // Not scoped: a reader that is stuck in a stream that neither sends nor ends must not keep a backup
-                // that was cancelled, or has failed, from returning.
-                std::thread::spawn(move || reader::run(source, cutter, &pool_of_reader, &cancel, &sender));
-                self.collect(Input::Read(receiver), limits, &pool, chunking.shape())
+            Kind::File(source) => self.collect_apart(cutter, limits, pool, shape, move |reader| reader.file(&source)),
+            Kind::Stream { reader: stream, name } => {
+                self.collect_apart(cutter, limits, pool, shape, move |reader| reader.stream(stream, &name))
+            }
+            Kind::Overlay(overlay) => {
+                overlay::check(&overlay, self.options.chunker)?;
+                let Overlay { base, volume_bytes, parts, name } = *overlay;
+                let memory = self.engine.settings().memory_bytes / overlay::BASE_MEMORY;
+                let base =
+                    base.as_ref().map(|record| BackupVolume::new(self.repository, record, memory)).transpose()?;
+                let (base, chunk_bytes) = (base.as_ref(), chunk_size.bytes().into());
+                let cancel = &self.control.cancel;
+                let reading = Reading { name: &name, base, volume_bytes, chunk_bytes, pool: &pool, cancel };
+                let take = |steps| self.collect(Input::Read { steps, base }, limits, &pool, shape);
+                overlay::run(parts, &reading, take)
             }
         };
         Ok((collected?, chunking))
+    }
+
+    /// Collects what a thread of its own reads from start to end.
+    fn collect_apart(
+        &self,
+        cutter: Cutter,
+        limits: Limits,
+        pool: Arc<BufferPool>,
+        shape: Shape,
+        read: impl FnOnce(&mut Reader<'_>) -> Result<u64, Error> + Send + 'static,
+    ) -> Result<Collected, Error> {
+        let (sender, steps) = bounded(0);
+        let cancel = self.control.cancel.clone();
+        let pool_of_reader = Arc::clone(&pool);
+        // Not scoped: a reader that is stuck in a stream that neither sends nor ends must not keep a backup
+        // that was cancelled, or has failed, from returning.
+        std::thread::spawn(move || reader::run(cutter, &pool_of_reader, &cancel, &sender, read));
+        self.collect(Input::Read { steps, base: None }, limits, &pool, shape)
     }
 
     fn collect(
@@ -267,7 +268,11 @@ impl<'e> Flow<'_, '_, 'e> {
         let run = self.run;
         let mut collector =
             Collector::new(run.repository, run.session, shape, self.limits.pack_bytes, &run.control.progress);
-        if let Some(parent) = run.parent {
+        let base = match &input {
+            Input::Read { base, .. } => base.map(BackupVolume::record),
+            Input::Planned { .. } => None,
+        };
+        if let Some(parent) = base.or(run.parent) {
             // With the directories of the parent's packs in memory, what has not changed is found without the index.
             let _ = warm(&run.engine.pool, run.repository, parent);
         }
@@ -281,7 +286,7 @@ impl<'e> Flow<'_, '_, 'e> {
                         let (source, chunk_bytes, pool) = (*source, *chunk_bytes, self.pool);
                         self.spawn_hash(move || {
                             let segment = hash::read(source, &reads, pool, chunk_bytes)?;
-                            hash::hash(run.repository, segment)
+                            hash::hash(run.repository, None, segment)
                         });
                         // Answers are taken as they come, so that frames keep the workers busy as well.
                         while let Ok(event) = self.incoming.try_recv() {
@@ -293,10 +298,11 @@ impl<'e> Flow<'_, '_, 'e> {
                         end = Some(source.size());
                     }
                 },
-                Input::Read(steps) if room => select! {
+                Input::Read { steps, base } if room => select! {
                     recv(steps) -> step => match step {
                         Ok(Step::Segment(segment)) => {
-                            self.spawn_hash(move || hash::hash(run.repository, segment));
+                            let base = *base;
+                            self.spawn_hash(move || hash::hash(run.repository, base, segment));
                         }
                         Ok(Step::End(bytes)) => end = Some(bytes),
                         Ok(Step::Failed(error)) => return Err(error),
