@@ -44,6 +44,14 @@ pub struct Folder {
     root: OwnedFd,
     descriptors: Descriptors,
     settle_delay: Duration,
+    modes: Option<Modes>,
+}
+
+/// Permission bits that new files and folders get exactly, whatever the umask.
+#[derive(Clone, Copy, Debug)]
+struct Modes {
+    object: Mode,
+    folder: Mode,
 }
 
 /// What [`Folder::remove_leftovers`] removed.
@@ -66,7 +74,7 @@ impl Folder {
         let root =
             system::open_folder(rustix::fs::CWD, path).map_err(|errno| folder_error("open", path, errno.into()))?;
         let settle_delay = system::settle_delay(&root).map_err(|errno| folder_error("examine", path, errno.into()))?;
-        Ok(Folder { path: path.to_owned(), root, descriptors: Descriptors::default(), settle_delay })
+        Ok(Folder { path: path.to_owned(), root, descriptors: Descriptors::default(), settle_delay, modes: None })
     }
 
     /// Opens a folder, and makes it first, with those above it, where it is missing. What it holds already is kept.
@@ -86,6 +94,17 @@ impl Folder {
     /// (`acdirmax`, see `man 5 nfs`); a mount with another value needs this.
     pub fn with_settle_delay(self, settle_delay: Duration) -> Folder {
         Folder { settle_delay, ..self }
+    }
+
+    /// Gives objects exactly the permission bits `object_mode`, and the folder that directly holds an object, where it is made
+    /// for it, exactly `folder_mode`, whatever the umask. Folders above that one, and those that exist, are as they
+    /// would be otherwise. Of both modes the last nine bits count.
+    ///
+    /// Without this, as anywhere, objects get 0666 and folders 0777 less the umask. Cinder's drivers that keep backups in a
+    /// folder give 0660 and 0770, for services of one group that share them.
+    pub fn with_modes(self, object_mode: u32, folder_mode: u32) -> Folder {
+        let mode = |bits: u32| Mode::from_bits_truncate(bits & 0o777);
+        Folder { modes: Some(Modes { object: mode(object_mode), folder: mode(folder_mode) }), ..self }
     }
 
     /// Removes temporary files that were last written to at least `older_than` ago.

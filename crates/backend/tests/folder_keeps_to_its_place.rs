@@ -226,3 +226,44 @@ fn again_as_nobody() {
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success() && text.contains("1 passed"), "{text}");
 }
+
+#[test]
+fn modes_that_were_asked_for_are_exact_for_objects_and_the_folders_that_are_made_for_them() {
+    let place = tempfile::tempdir().unwrap();
+    let mode = |path: &str| fs::metadata(place.path().join(path)).unwrap().permissions().mode() & 0o7777;
+    let usual = Folder::open(place.path()).unwrap();
+    usual.put(&name("usual/object"), &[b"x"]).unwrap();
+    let (usual_object, usual_folder) = (mode("usual/object"), mode("usual"));
+
+    // Bits that any sane umask takes off, and bits that it leaves.
+    for (number, (object, leaf)) in [(0o660, 0o770), (0o606, 0o707), (0o666, 0o777), (0o400, 0o700)].iter().enumerate()
+    {
+        let folder = Folder::open(place.path()).unwrap().with_modes(*object, *leaf);
+        folder.put(&name(&format!("a{number}/b/c/first")), &[b"x"]).unwrap();
+        assert_eq!(mode(&format!("a{number}/b/c/first")), *object);
+        assert_eq!(mode(&format!("a{number}/b/c")), *leaf);
+        assert_eq!((mode(&format!("a{number}/b")), mode(&format!("a{number}"))), (usual_folder, usual_folder));
+
+        // Folders that are there keep their modes.
+        folder.put(&name(&format!("usual/{number}")), &[b"x"]).unwrap();
+        folder.put(&name(&format!("a{number}/b/second")), &[b"x"]).unwrap();
+        folder.put(&name(&format!("root{number}")), &[b"x"]).unwrap();
+        assert_eq!(mode(&format!("usual/{number}")), *object);
+        assert_eq!(mode(&format!("root{number}")), *object);
+        assert_eq!((mode("usual"), mode(&format!("a{number}/b"))), (usual_folder, usual_folder));
+    }
+    usual.put(&name("usual/again"), &[b"x"]).unwrap();
+    assert_eq!(mode("usual/again"), usual_object);
+}
+
+#[test]
+fn an_object_has_its_mode_before_it_appears() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = Folder::open(place.path()).unwrap().with_modes(0o640, 0o750);
+    let writer = folder.create(&name("a/object")).unwrap();
+    let temporary: Vec<_> = fs::read_dir(place.path().join("a")).unwrap().map(|entry| entry.unwrap()).collect();
+    assert_eq!(temporary.len(), 1);
+    assert_eq!(temporary[0].metadata().unwrap().permissions().mode() & 0o7777, 0o640);
+    writer.finish().unwrap();
+    assert_eq!(names(&folder, ""), ["a/object"]);
+}

@@ -35,7 +35,7 @@ impl<'a> FolderWriter<'a> {
         let mut last = Errno::NOENT;
         for _ in 0..ATTEMPTS {
             let begun = open_parent(folder, name.folder()).and_then(|parent| {
-                let (temporary, file) = create_temporary(&parent)?;
+                let (temporary, file) = create_temporary(&parent, folder.modes.map(|modes| modes.object))?;
                 Ok((parent, temporary, file))
             });
             match begun {
@@ -175,20 +175,33 @@ fn open_parent(folder: &Folder, path: &str) -> Result<OwnedFd, Errno> {
         opened => return opened,
     }
     let slashes = path.match_indices('/').map(|(at, _)| at);
+    let mut made = false;
     for end in slashes.chain([path.len()]) {
         match rustix::fs::mkdirat(&folder.root, &path[..end], Mode::from_raw_mode(0o777)) {
-            Ok(()) | Err(Errno::EXIST) => {}
+            Ok(()) => made = true,
+            Err(Errno::EXIST) => made = false,
             Err(errno) => return Err(errno),
         }
     }
-    system::open_folder(&folder.root, Path::new(path))
+    let parent = system::open_folder(&folder.root, Path::new(path))?;
+    if let (true, Some(modes)) = (made, folder.modes) {
+        retry_on_intr(|| rustix::fs::fchmod(&parent, modes.folder))?;
+    }
+    Ok(parent)
 }
 
-fn create_temporary(parent: &OwnedFd) -> Result<(String, File), Errno> {
+/// A new file, with exactly these permission bits if they are given.
+fn create_temporary(parent: &OwnedFd, mode: Option<Mode>) -> Result<(String, File), Errno> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     let random = getrandom::u64().map_err(|_| Errno::IO)?;
     let temporary = format!("{TEMPORARY_PREFIX}{random:016x}");
     let file = retry_on_intr(|| rustix::fs::openat(parent, temporary.as_str(), flags, Mode::from_raw_mode(0o666)))?;
+    if let Some(mode) = mode
+        && let Err(errno) = retry_on_intr(|| rustix::fs::fchmod(&file, mode))
+    {
+        let _ = rustix::fs::unlinkat(parent, temporary.as_str(), AtFlags::empty());
+        return Err(errno);
+    }
     Ok((temporary, File::from(file)))
 }
 
