@@ -36,7 +36,7 @@
 //!   document is.
 //! - Nothing may follow the document.
 //!
-//! What it refuses is an [`Error::BadDocument`](crate::Error::BadDocument) that says where: lines and columns count from 1, columns
+//! What it refuses is an [`Error::BadDocument`] that says where: lines and columns count from 1, columns
 //! in bytes. Elements that came before the damage were visited by then.
 
 mod extra;

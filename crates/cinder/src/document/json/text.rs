@@ -35,6 +35,8 @@ impl<R: Read> JsonReader<'_, R> {
             let special = special(rest);
             let plain = &rest[..special.unwrap_or(rest.len())];
             if self.scratch.len() + plain.len() > limit {
+                // The place is the first byte too many, wherever the buffer ends.
+                self.at += limit.saturating_sub(self.scratch.len());
                 return Err(self.bad(format!("a text of more than {limit} bytes")));
             }
             let (start, stop) = (self.at, self.at + plain.len());
@@ -129,5 +131,24 @@ impl<R: Read> JsonReader<'_, R> {
         let byte = self.here()?.ok_or_else(|| self.early_end())?;
         self.at += 1;
         Ok(byte)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn the_first_special_byte_is_found_wherever_it_is(
+            plain in prop::collection::vec(any::<u8>(), 0..40),
+            rest in prop::collection::vec(any::<u8>(), 0..20),
+        ) {
+            let bytes = [plain.iter().map(|byte| byte | 0x80).collect(), rest].concat();
+            let expected = bytes.iter().position(|byte| *byte < 0x20 || *byte == b'"' || *byte == b'\\');
+            prop_assert_eq!(special(&bytes), expected);
+        }
     }
 }
