@@ -1,0 +1,11 @@
+//! OpenStack Cinder's real backup driver beside ours, on the same containers.
+
+// Every file of tests uses a part of this.
+#![allow(dead_code)]
+
+pub mod case;
+pub mod golden;
+pub mod layer;
+pub mod pair;
+pub mod process;
+pub mod volume;

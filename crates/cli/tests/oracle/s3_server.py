@@ -1,0 +1,12 @@
+"""An S3 server for one test: prints its port, answers on 127.0.0.1, ends at the end of its standard input."""
+import logging
+import sys
+
+from moto.server import ThreadedMotoServer
+
+logging.getLogger("werkzeug").setLevel(logging.ERROR)
+server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+server.start()
+print(server.get_host_and_port()[1], flush=True)
+sys.stdin.read()
+server.stop()
