@@ -29,6 +29,17 @@ pub enum Algorithm {
     Zstd,
 }
 
+impl fmt::Display for Algorithm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Algorithm::None => "none",
+            Algorithm::Zlib => "zlib",
+            Algorithm::Bz2 => "bz2",
+            Algorithm::Zstd => "zstd",
+        })
+    }
+}
+
 /// Cinder's option `backup_compression_algorithm`: an algorithm, by one of its names. The name is kept, because metadata repeat
 /// it as it was configured, in lower case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

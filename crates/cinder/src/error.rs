@@ -79,6 +79,21 @@ pub enum Error {
         /// What does not agree.
         reason: String,
     },
+    /// A restore failed after it had begun to write over an existing target.
+    #[error("the target is partly written")]
+    PartlyRestored {
+        /// Why it failed.
+        #[source]
+        source: Box<Error>,
+    },
+    /// The volume changed while it was read.
+    #[error("bytes {offset} to {} of the volume changed while they were read: back up a snapshot, or stop what writes to it", offset + length)]
+    VolumeChanged {
+        /// First byte of the part that changed.
+        offset: u64,
+        /// Its length in bytes.
+        length: u64,
+    },
     /// Reading an object failed.
     #[error("reading {object} failed")]
     ReadObject {

@@ -1,0 +1,64 @@
+//! [`Blocks`]: the SHA-256 of a volume's hash blocks.
+
+use cinderblock_chunker::is_zero;
+use sha2::{Digest, Sha256};
+
+use crate::document::BlockHash;
+
+/// The grid of hash blocks, and the hash of a block of zeros, which is computed once.
+#[derive(Clone, Copy, Debug)]
+pub struct Blocks {
+    bytes: u64,
+    zeros: BlockHash,
+}
+
+impl Blocks {
+    /// Blocks of `bytes` bytes, at least 1.
+    pub fn new(bytes: u64) -> Self {
+        let mut hasher = Sha256::new();
+        let piece = [0; 4096];
+        let mut left = bytes;
+        while left > 0 {
+            let length = left.min(piece.len() as u64);
+            hasher.update(piece.get(..length as usize).unwrap_or(&piece));
+            left -= length;
+        }
+        Self { bytes, zeros: hasher.finalize().into() }
+    }
+
+    /// Bytes of a block; the last one of a volume may be shorter.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// The hash of one block (or the shorter last one) with these bytes.
+    pub fn hash(&self, block: &[u8]) -> BlockHash {
+        if block.len() as u64 == self.bytes && is_zero(block) { self.zeros } else { Sha256::digest(block).into() }
+    }
+
+    /// The hash of a block of zeros that has `length` bytes.
+    pub fn hash_of_zeros(&self, length: u64) -> BlockHash {
+        if length == self.bytes { self.zeros } else { Self::new(length).zeros }
+    }
+
+    /// How many blocks `bytes` bytes are.
+    pub fn count(&self, bytes: u64) -> u64 {
+        bytes.div_ceil(self.bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn zeros_have_the_hash_of_their_length() {
+        let blocks = Blocks::new(10_000);
+        for length in [1, 4096, 9999, 10_000] {
+            let expected: BlockHash = Sha256::digest(vec![0; length]).into();
+            assert_eq!(blocks.hash(&vec![0; length]), expected);
+            assert_eq!(blocks.hash_of_zeros(length as u64), expected);
+        }
+        assert_eq!((blocks.count(0), blocks.count(1), blocks.count(10_000), blocks.count(10_001)), (0, 1, 1, 2));
+    }
+}

@@ -1,0 +1,115 @@
+//! [`HashStream`]: a `_sha256file` read beside what needs it, a part at a time.
+
+use std::thread::Scope;
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+
+use crate::document::BlockHash;
+use crate::document::{Sha256File, read_sha256file};
+use crate::error::Error;
+use crate::storage::ChunkedStorage;
+
+/// Batches of hashes that are read ahead. A batch has at most a few thousand hashes.
+const BATCHES_AHEAD: usize = 16;
+
+/// Hashes of a backup's blocks, in the order of the volume. A thread of its own reads them ahead.
+pub(crate) struct HashStream<'s> {
+    batches: Receiver<Result<Vec<BlockHash>, Error>>,
+    batch: Vec<BlockHash>,
+    used: usize,
+    _reader: std::marker::PhantomData<&'s ()>,
+}
+
+impl<'s> HashStream<'s> {
+    /// Begins to read the list in a thread of `scope`.
+    pub(crate) fn start<'env>(
+        scope: &'s Scope<'s, 'env>,
+        storage: &'env dyn ChunkedStorage,
+        container: &'env str,
+        object: String,
+    ) -> Self {
+        let (sender, batches) = bounded(BATCHES_AHEAD);
+        scope.spawn(move || {
+            if let Err(error) = send_all(storage, container, &object, &sender) {
+                // Without a receiver, whoever wanted the hashes has failed already.
+                let _ = sender.send(Err(error));
+            }
+        });
+        Self { batches, batch: Vec::new(), used: 0, _reader: std::marker::PhantomData }
+    }
+
+    /// Appends the next `count` hashes, or as many as there are.
+    pub(crate) fn take(&mut self, count: usize, hashes: &mut Vec<BlockHash>) -> Result<(), Error> {
+        let mut missing = count;
+        while missing > 0 {
+            let rest = self.batch.get(self.used..).unwrap_or_default();
+            if rest.is_empty() {
+                self.used = 0;
+                match self.batches.recv() {
+                    Ok(batch) => self.batch = batch?,
+                    Err(_) => {
+                        self.batch.clear();
+                        return Ok(());
+                    }
+                }
+                continue;
+            }
+            let part = rest.get(..missing).unwrap_or(rest);
+            hashes.extend_from_slice(part);
+            missing -= part.len();
+            self.used += part.len();
+        }
+        Ok(())
+    }
+
+    /// Passes over the next `count` hashes, or as many as there are.
+    pub(crate) fn skip(&mut self, count: u64) -> Result<(), Error> {
+        let mut left = count;
+        while left > 0 {
+            let here = (self.batch.len() - self.used) as u64;
+            if here == 0 {
+                self.used = 0;
+                match self.batches.recv() {
+                    Ok(batch) => self.batch = batch?,
+                    Err(_) => {
+                        self.batch.clear();
+                        return Ok(());
+                    }
+                }
+                continue;
+            }
+            let part = here.min(left);
+            self.used += part as usize;
+            left -= part;
+        }
+        Ok(())
+    }
+}
+
+fn send_all(
+    storage: &dyn ChunkedStorage,
+    container: &str,
+    object: &str,
+    sender: &Sender<Result<Vec<BlockHash>, Error>>,
+) -> Result<(), Error> {
+    let reader = storage.get_object_reader(container, object, None)?;
+    let mut gone = false;
+    let read = read_sha256file(object, reader, &mut |hashes| match sender.send(Ok(hashes.to_vec())) {
+        Ok(()) => Ok(()),
+        Err(_) => {
+            gone = true;
+            // Ends the reading; nobody sees it.
+            Err(Error::InvalidBackup { reason: "nobody wants the rest of its hashes".to_owned() })
+        }
+    });
+    if gone { Ok(()) } else { read.map(drop) }
+}
+
+/// Reads a whole list, to check it and to learn what it says besides hashes, in constant memory.
+///
+/// # Errors
+/// [`Error::BadDocument`], or what the storage says.
+pub(crate) fn check(storage: &dyn ChunkedStorage, container: &str, object: &str) -> Result<Sha256File, Error> {
+    let reader = storage.get_object_reader(container, object, None)?;
+    read_sha256file(object, reader, &mut |_| Ok(()))
+}

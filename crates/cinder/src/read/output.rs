@@ -1,0 +1,105 @@
+//! [`Output`]: the file or device that a volume is restored to.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use cinderblock_chunker::is_zero;
+use cinderblock_pipeline::{Progress, make_zero};
+
+use super::group::{Sink, Task};
+use crate::error::Error;
+
+/// Bytes that are zero or not as one: 64 KiB, a multiple of what file systems can free.
+const ZERO_BYTES: u64 = 64 << 10;
+
+/// A target that is open for writing.
+#[derive(Debug)]
+pub(super) struct Output<'a> {
+    file: &'a File,
+    path: &'a Path,
+    /// Whether what is not written reads as zeros.
+    is_new: bool,
+    progress: &'a Progress,
+    /// Set before the first byte is changed.
+    touched: AtomicBool,
+    written: AtomicU64,
+    zero: AtomicU64,
+}
+
+impl<'a> Output<'a> {
+    pub(super) fn new(file: &'a File, path: &'a Path, is_new: bool, progress: &'a Progress) -> Self {
+        let (touched, written, zero) = (AtomicBool::new(false), AtomicU64::new(0), AtomicU64::new(0));
+        Self { file, path, is_new, progress, touched, written, zero }
+    }
+
+    /// Whether an existing target was changed.
+    pub(super) fn partly_written(&self) -> bool {
+        !self.is_new && self.touched.load(Ordering::Relaxed)
+    }
+
+    /// Bytes that were written, and bytes that were zero.
+    pub(super) fn counts(&self) -> (u64, u64) {
+        (self.written.load(Ordering::Relaxed), self.zero.load(Ordering::Relaxed))
+    }
+
+    pub(super) fn failed(&self, operation: &'static str, offset: u64, source: io::Error) -> Error {
+        let partly_written = self.partly_written();
+        let path = self.path.to_owned();
+        cinderblock_pipeline::Error::Target { operation, path, offset, partly_written, source }.into()
+    }
+
+    fn write(&self, offset: u64, bytes: &[u8]) -> Result<(), Error> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        self.touched.store(true, Ordering::Relaxed);
+        self.file.write_all_at(bytes, offset).map_err(|source| self.failed("writing", offset, source))?;
+        self.written.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        self.progress.stored_bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Makes a part of the target zero.
+    pub(super) fn zeros(&self, offset: u64, length: u64) -> Result<(), Error> {
+        self.zero.fetch_add(length, Ordering::Relaxed);
+        if self.is_new || length == 0 {
+            return Ok(());
+        }
+        self.touched.store(true, Ordering::Relaxed);
+        make_zero(self.file, offset, length).map_err(|source| self.failed("zeroing", offset, source))
+    }
+}
+
+impl Sink for Output<'_> {
+    /// Writes what is not zero, and makes zero what is: in every layer, or a block that became zero since the backup before would
+    /// keep its old bytes.
+    fn take(&self, _task: &Task<'_>, offset: u64, bytes: &[u8]) -> Result<(), Error> {
+        // A run of blocks of one kind: where it begins, and which kind it is.
+        let (mut start, mut run_is_zero) = (0, false);
+        let mut at = 0;
+        while at < bytes.len() {
+            let here = offset + at as u64;
+            let length = ((ZERO_BYTES - here % ZERO_BYTES) as usize).min(bytes.len() - at);
+            let block_is_zero = bytes.get(at..at + length).is_some_and(is_zero);
+            if block_is_zero != run_is_zero {
+                self.flush(offset, bytes, start..at, run_is_zero)?;
+                (start, run_is_zero) = (at, block_is_zero);
+            }
+            at += length;
+        }
+        self.flush(offset, bytes, start..at, run_is_zero)
+    }
+}
+
+impl Output<'_> {
+    fn flush(&self, offset: u64, bytes: &[u8], run: std::ops::Range<usize>, is_zero: bool) -> Result<(), Error> {
+        let (at, length) = (offset + run.start as u64, run.len() as u64);
+        match is_zero {
+            true => self.zeros(at, length),
+            false => self.write(at, bytes.get(run).unwrap_or_default()),
+        }
+    }
+}

@@ -1,0 +1,282 @@
+//! One backup being written: what its threads share, and who gives them work.
+
+use crossbeam_channel::bounded;
+use rayon::{Scope, ThreadPool};
+
+use super::group::{self, Done, Work};
+use super::ledger::{Ledger, Totals};
+use super::piece::piece_bytes;
+use super::report::Reporter;
+use super::scan;
+use super::sink::Written;
+use super::zeros::ZeroObjects;
+use crate::backup::Backup;
+use crate::blocks::Blocks;
+use crate::compression::{Algorithm, Compression};
+use crate::context::Context;
+use crate::crew::{Crew, Tokens};
+use crate::document::{ExtraMetadata, Head};
+use crate::error::Error;
+use crate::hashes::HashStream;
+use crate::layout::ObjectPrefix;
+use crate::storage::{ChunkedStorage, ObjectWriter};
+use crate::volume::Volume;
+
+/// Works that are done side by side at most: the lanes of a SIMD register.
+const MAX_LANES: u64 = 8;
+
+/// What accompanies a backup besides its data.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Facts {
+    /// The volume's metadata, as the JSON text that Cinder puts back at a restore.
+    pub volume_meta: Option<String>,
+    /// The storage's own facts.
+    pub extra_metadata: Option<ExtraMetadata>,
+}
+
+/// How much is under way at once.
+#[derive(Clone, Copy, Debug)]
+struct Limits {
+    /// Works in a group.
+    lanes: u64,
+    /// Groups at once.
+    groups: u64,
+    /// Objects that may be done ahead of the first one that is not.
+    window: u64,
+}
+
+/// Memory of an encoder, in bytes, rounded up: zstd level 3 has a window of 2 MiB and its tables, bzip2 works on 900 kB.
+fn encoder_bytes(algorithm: Algorithm) -> u64 {
+    match algorithm {
+        Algorithm::None => 0,
+        Algorithm::Zlib => 1 << 20,
+        Algorithm::Zstd => 5 << 20,
+        Algorithm::Bz2 => 9 << 20,
+    }
+}
+
+impl Limits {
+    fn new(context: &Context, blocks: &Blocks, chunk_bytes: u64, volume_bytes: u64) -> Result<Self, Error> {
+        let half = context.settings.memory_bytes as u64 / 2;
+        let hash_bytes = (chunk_bytes / blocks.bytes()).saturating_mul(32);
+        let lane_bytes =
+            (piece_bytes(blocks) + encoder_bytes(context.compression.algorithm())).saturating_add(hash_bytes);
+        if lane_bytes > half {
+            let what = format!("a backup with hash blocks of {} and objects of {chunk_bytes} bytes", blocks.bytes());
+            return Err(Error::NotEnoughMemory { what, needed: lane_bytes.saturating_mul(2), limit: half * 2 });
+        }
+        let (affordable, threads) = (half / lane_bytes, context.settings.threads.max(1) as u64);
+        let groups = threads.min(affordable);
+        // Few objects are shared out evenly.
+        let even = volume_bytes.div_ceil(chunk_bytes).div_ceil(groups).max(1);
+        let lanes = (affordable / groups).min(MAX_LANES).min(even).max(1);
+        let window = (half / 4 / hash_bytes.max(256)).min(4096).max(lanes * groups);
+        Ok(Self { lanes, groups, window })
+    }
+}
+
+/// What is written where.
+pub(crate) struct Run<'a> {
+    pub(super) context: &'a Context,
+    pub(super) pool: &'a ThreadPool,
+    pub(super) volume: &'a dyn Volume,
+    pub(super) compression: Compression,
+    pub(super) blocks: Blocks,
+    pub(super) chunk_bytes: u64,
+    pub(super) ledger: Ledger<'a>,
+    pub(super) reporter: Reporter<'a>,
+    storage: &'a dyn ChunkedStorage,
+    container: &'a str,
+    prefix: ObjectPrefix,
+    extra_metadata: Option<&'a ExtraMetadata>,
+    limits: Limits,
+    zeros: ZeroObjects,
+    crew: Crew,
+}
+
+impl<'a> Run<'a> {
+    /// Begins the documents. Container and prefix of `backup` are set.
+    pub(crate) fn new(
+        (context, pool, storage): (&'a Context, &'a ThreadPool, &'a dyn ChunkedStorage),
+        (backup, container, prefix): (&'a Backup, &'a str, ObjectPrefix),
+        (volume, facts): (&'a dyn Volume, &'a Facts),
+        (head, blocks, chunk_bytes): (&Head, Blocks, u64),
+    ) -> Result<Self, Error> {
+        let extra_metadata = facts.extra_metadata.as_ref();
+        let limits = Limits::new(context, &blocks, chunk_bytes, volume.size())?;
+        let begin =
+            |name: String| storage.get_object_writer(container, &name, extra_metadata.map(ExtraMetadata::value));
+        let documents = [begin(prefix.metadata())?, begin(prefix.sha256file())?];
+        let heads = (head, blocks.bytes());
+        let ledger = Ledger::new(prefix.clone(), context.compression, limits.window, heads, extra_metadata, documents)?;
+        Ok(Self {
+            context,
+            pool,
+            volume,
+            compression: context.compression,
+            blocks,
+            chunk_bytes,
+            ledger,
+            reporter: Reporter::new(context, backup, volume.size()),
+            storage,
+            container,
+            prefix,
+            extra_metadata,
+            limits,
+            zeros: ZeroObjects::default(),
+            crew: Crew::new(context.control.cancel.clone()),
+        })
+    }
+
+    /// Writes all data objects; with a list of a parent's hashes, only what differs from it.
+    pub(crate) fn write(&self, parent: Option<(&'a str, String)>, with_timer: bool) -> Result<(), Error> {
+        std::thread::scope(|threads| {
+            let (_ended, timer) = bounded::<()>(0);
+            if with_timer && self.context.notify.is_some() {
+                threads.spawn(move || self.reporter.run_timer(&timer));
+            }
+            let mut parent =
+                parent.map(|(container, object)| HashStream::start(threads, self.storage, container, object));
+            self.pool.in_place_scope(|workers| {
+                if let Err(error) = self.give_work(workers, parent.as_mut()) {
+                    self.fail(error);
+                }
+            });
+        });
+        self.crew.outcome()?;
+        self.volume.check_unchanged()?;
+        self.reporter.end();
+        Ok(())
+    }
+
+    /// Writes both documents.
+    pub(crate) fn finish(self, parent_id: Option<&str>, volume_meta: Option<&str>) -> Result<Totals, Error> {
+        self.ledger.finish(parent_id, volume_meta)
+    }
+
+    fn give_work<'scope>(
+        &'scope self,
+        workers: &Scope<'scope>,
+        parent: Option<&mut HashStream<'_>>,
+    ) -> Result<(), Error> {
+        let mut giver = Giver { run: self, workers, tokens: Tokens::new(self.limits.groups), group: Vec::new() };
+        match parent {
+            Some(parent) => scan::scan(self, parent, &mut |work| giver.give(work))?,
+            None => {
+                let size = self.volume.size();
+                let offsets = (0..size).step_by(usize::try_from(self.chunk_bytes).unwrap_or(usize::MAX));
+                for (number, offset) in (1..).zip(offsets) {
+                    let length = self.chunk_bytes.min(size - offset);
+                    giver.give(Work { number, offset, length, expected: None })?;
+                }
+            }
+        }
+        giver.close()
+    }
+
+    /// Whether to go on: before every object, and every piece of one.
+    pub(super) fn check(&self) -> Result<(), Error> {
+        self.crew.check()
+    }
+
+    /// Lets all threads stop.
+    fn fail(&self, error: Error) {
+        self.crew.fail(error);
+        self.ledger.stop();
+    }
+
+    /// Begins data object `number`.
+    pub(super) fn begin_object(&self, number: u64) -> Result<(String, Box<dyn ObjectWriter + '_>), Error> {
+        let name = self.prefix.data(number);
+        let writer =
+            self.storage.get_object_writer(self.container, &name, self.extra_metadata.map(ExtraMetadata::value))?;
+        Ok((name, writer))
+    }
+
+    /// So many bytes of data objects have passed. An increment's progress is that of its scan.
+    pub(super) fn passed(&self, bytes: u64, works: &[&Work]) {
+        if works.iter().all(|work| work.expected.is_none()) {
+            self.reporter.passed(bytes);
+        }
+    }
+
+    /// An object is stored.
+    pub(super) fn stored(&self, done: Done) -> Result<(), Error> {
+        let (bytes, full) = (done.stored_bytes, !done.hashes.is_empty());
+        let objects = self.ledger.take(done)?;
+        self.reporter.stored(bytes, objects);
+        if full {
+            self.reporter.chunk_done();
+        }
+        Ok(())
+    }
+
+    fn write_zeros(&self, work: &Work) -> Result<(), Error> {
+        self.check()?;
+        let Work { number, offset, length, .. } = *work;
+        let object = self.zeros.get(length, self.compression.algorithm())?;
+        let (name, writer) = self.begin_object(number)?;
+        let (compressed, stored_bytes) = match object.write(&name, writer)? {
+            Written::Stored(bytes) => (true, bytes),
+            Written::NotSmaller => (false, length),
+        };
+        let mut hashes = Vec::new();
+        if work.expected.is_none() {
+            let whole = length / self.blocks.bytes();
+            hashes.resize(whole as usize, self.blocks.hash_of_zeros(self.blocks.bytes()));
+            let rest = length % self.blocks.bytes();
+            if rest > 0 {
+                hashes.push(self.blocks.hash_of_zeros(rest));
+            }
+            self.reporter.passed(length);
+        }
+        self.stored(Done { number, offset, length, md5: object.md5, compressed, stored_bytes, hashes })
+    }
+}
+
+/// Gathers works into groups, and gives them to the workers as these become free.
+struct Giver<'s, 'scope, 'a> {
+    run: &'scope Run<'a>,
+    workers: &'s Scope<'scope>,
+    tokens: Tokens,
+    group: Vec<Work>,
+}
+
+impl<'scope> Giver<'_, 'scope, '_> {
+    fn give(&mut self, work: Work) -> Result<(), Error> {
+        self.run.check()?;
+        // The ledger would wait for what is still being gathered here.
+        if self.group.first().is_some_and(|first| work.number - first.number >= self.run.limits.window / 2) {
+            self.close()?;
+        }
+        if self.run.volume.next_data(work.offset, work.offset + work.length)?.is_none() {
+            let run = self.run;
+            return self.spawn(work.number, move || run.write_zeros(&work));
+        }
+        self.group.push(work);
+        if self.group.len() as u64 >= self.run.limits.lanes { self.close() } else { Ok(()) }
+    }
+
+    /// Gives away the group as it is.
+    fn close(&mut self) -> Result<(), Error> {
+        let (run, works) = (self.run, std::mem::take(&mut self.group));
+        match works.first() {
+            Some(first) => self.spawn(first.number, move || group::write(run, &works)),
+            None => Ok(()),
+        }
+    }
+
+    fn spawn(&self, number: u64, work: impl FnOnce() -> Result<(), Error> + Send + 'scope) -> Result<(), Error> {
+        self.run.ledger.wait_for_turn(number);
+        let token = self.tokens.take();
+        self.run.check()?;
+        let run = self.run;
+        self.workers.spawn(move |_| {
+            let _token = token;
+            if let Err(error) = work() {
+                run.fail(error);
+            }
+        });
+        Ok(())
+    }
+}

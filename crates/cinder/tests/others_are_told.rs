@@ -1,0 +1,122 @@
+//! Notifications, and the volume's metadata.
+
+mod common;
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use cinderblock_backend::Backend;
+use cinderblock_cinder::{Context, Error, VolumeApi};
+use cinderblock_pipeline::Target;
+use common::{Place, VOLUME, context, driver_on, row, text};
+
+const BLOCK: u64 = 4096;
+const CHUNK: u64 = 4 * BLOCK;
+
+/// A context that keeps notifications.
+fn listening() -> (Context, Arc<Mutex<Vec<f64>>>) {
+    let heard: Arc<Mutex<Vec<f64>>> = Arc::default();
+    let keep = Arc::clone(&heard);
+    let notify = Arc::new(move |backup: &cinderblock_cinder::Backup, told: &cinderblock_cinder::Notification| {
+        assert_eq!(backup.id, told.backup_id);
+        keep.lock().unwrap().push(told.backup_percent);
+    });
+    (Context { notify: Some(notify), ..context("none") }, heard)
+}
+
+#[test]
+fn progress_is_a_true_percentage_told_every_so_many_chunks() {
+    let place = Place::new();
+    let (mut context, heard) = listening();
+    context.object_number_per_notification = 10;
+    context.settings.threads = 1;
+    let driver = driver_on(Arc::clone(&place.memory) as Arc<dyn Backend>, context, CHUNK, BLOCK);
+    let volume = place.volume("volume", &text(1, 100 * CHUNK as usize));
+    let mut backup = row(1);
+    driver.backup(&mut backup, &volume, None, false).unwrap();
+    let full = std::mem::take(&mut *heard.lock().unwrap());
+    assert_eq!(full.len(), 11, "{full:?}");
+    assert!(full.is_sorted() && full.iter().all(|percent| (5.0..=100.0).contains(percent)), "{full:?}");
+    assert!(full[0] < 30.0, "{full:?}");
+    assert_eq!(full.last(), Some(&100.0));
+}
+
+#[test]
+fn the_timer_tells_too() {
+    let place = Place::new();
+    let (mut context, heard) = listening();
+    context.object_number_per_notification = 0;
+    context.backup_timer_interval = Duration::from_millis(1);
+    let containers = cinderblock_cinder::BackendContainers::new(
+        Arc::clone(&place.memory) as Arc<dyn Backend>,
+        cinderblock_cinder::Layout::Swift,
+        "az",
+    );
+    let default = Some("volumebackups".to_owned());
+    let driver = common::Driver::new(context, containers, CHUNK, BLOCK, default, true).unwrap();
+    let mut number = 1;
+    // How long a backup takes is not for a test to say: until the timer was faster than one.
+    while heard.lock().unwrap().len() < number {
+        heard.lock().unwrap().clear();
+        number += 1;
+        let mut backup = row(number as u32);
+        let volume = place.volume("volume", &text(1, number * 20 * CHUNK as usize));
+        driver.backup(&mut backup, &volume, None, false).unwrap();
+        assert_eq!(backup.container.as_deref(), Some("volumebackups"));
+        number = heard.lock().unwrap().len().max(2).min(number + 1);
+    }
+}
+
+/// Keeps what a restore puts back.
+struct Api {
+    given: Option<String>,
+    put: Mutex<Vec<String>>,
+}
+
+impl VolumeApi for Api {
+    fn get_metadata(&self, volume_id: &str) -> Result<Option<String>, Error> {
+        assert_eq!(volume_id, VOLUME);
+        Ok(self.given.clone())
+    }
+
+    fn put_metadata(&self, volume_id: &str, volume_meta: &str) -> Result<(), Error> {
+        assert_eq!(volume_id, VOLUME);
+        self.put.lock().unwrap().push(volume_meta.to_owned());
+        Ok(())
+    }
+}
+
+fn chain_with(given: &[&str]) -> (Place, Vec<cinderblock_cinder::Backup>) {
+    let place = Place::new();
+    let mut chain = Vec::new();
+    for (number, text) in (1..).zip(given) {
+        let api = Api { given: Some((*text).to_owned()), put: Mutex::default() };
+        let context = Context { volume_api: Some(Arc::new(api)), ..context("none") };
+        let driver = driver_on(Arc::clone(&place.memory) as Arc<dyn Backend>, context, CHUNK, BLOCK);
+        let backup = place.back_up(&driver, number, &common::text(number.into(), 1000), chain.last()).unwrap().0;
+        chain.push(backup);
+    }
+    (place, chain)
+}
+
+#[test]
+fn the_volumes_metadata_are_put_back_once_for_each_layer() {
+    let texts = ["{\"version\": 2, \"volume-base-metadata\": {\"display_name\": \"é\"}}", "{\"version\": 1}"];
+    let (place, chain) = chain_with(&texts);
+    let api = Arc::new(Api { given: None, put: Mutex::default() });
+    let context = Context { volume_api: Some(Arc::clone(&api) as Arc<dyn VolumeApi>), ..context("none") };
+    let driver = driver_on(Arc::clone(&place.memory) as Arc<dyn Backend>, context, CHUNK, BLOCK);
+    driver.restore(&chain, VOLUME, &Target::New(place.path("restored"))).unwrap();
+    assert_eq!(*api.put.lock().unwrap(), texts);
+}
+
+#[test]
+fn metadata_of_an_unknown_version_are_refused_before_a_target_is_touched() {
+    for text in ["{\"version\": 3}", "{}", "3", ""] {
+        let (place, chain) = chain_with(&[text]);
+        let driver = place.driver("none", CHUNK, BLOCK);
+        let error = driver.restore(&chain, VOLUME, &Target::New(place.path("restored"))).unwrap_err();
+        assert!(matches!(error, Error::BackupOperation { .. }), "{text}: {error}");
+        assert!(!place.path("restored").exists());
+    }
+}
