@@ -1,5 +1,7 @@
 //! The command line.
 
+pub mod cinder;
+
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -101,6 +103,9 @@ pub enum Command {
     },
     /// Make this host's index anew
     RebuildIndex,
+    /// Write and read OpenStack Cinder's own backups, and move them into and out of the repository
+    #[command(subcommand)]
+    Cinder(cinder::Command),
 }
 
 #[derive(Debug, Args)]

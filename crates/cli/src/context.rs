@@ -68,14 +68,21 @@ impl<'a> Context<'a> {
 
     /// Starts the worker threads.
     pub fn engine(&self) -> anyhow::Result<Engine> {
-        let default = Settings::default();
-        let engine = Engine::new(Settings {
-            threads: self.options.threads.unwrap_or(default.threads),
-            // The rest is the repository's.
-            memory_bytes: self.options.memory - self.options.memory / 4,
-        })?;
+        let engine = Engine::new(self.settings_beside_repository())?;
         self.detail(|| format!("{} threads", engine.settings().threads));
         Ok(engine)
+    }
+
+    /// How much of the machine an operation without a repository may use.
+    pub fn settings(&self) -> Settings {
+        let threads = self.options.threads.unwrap_or(Settings::default().threads);
+        Settings { threads, memory_bytes: self.options.memory }
+    }
+
+    /// The same beside a repository, which has a part of the memory.
+    pub fn settings_beside_repository(&self) -> Settings {
+        let settings = self.settings();
+        Settings { memory_bytes: settings.memory_bytes - settings.memory_bytes / 4, ..settings }
     }
 
     /// Control of an operation that stops cleanly at a signal.

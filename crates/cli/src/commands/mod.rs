@@ -1,6 +1,7 @@
 //! The commands, one a file.
 
 mod backup;
+mod cinder;
 mod delete;
 mod init;
 mod list;
@@ -24,5 +25,6 @@ pub fn run(command: &Command, context: &Context) -> anyhow::Result<()> {
         Command::Delete { backups } => delete::run(context, backups),
         Command::Verify { backups, read_data } => verify::run(context, backups, *read_data),
         Command::RebuildIndex => rebuild_index::run(context),
+        Command::Cinder(command) => cinder::run(context, command),
     }
 }
