@@ -36,7 +36,7 @@ pub enum Fill {
 pub enum Change {
     Nothing,
     OneBlock,
-    /// A byte in every third block, and a run of blocks across a boundary of chunks.
+    /// A byte in every third block, and a run of blocks from the end of the first chunk to the start of the third.
     Scattered,
     /// Blocks that had data become zero.
     Zeroed,
@@ -94,7 +94,7 @@ impl Change {
                 for byte in after.iter_mut().skip(seed as usize % 3 * block / 2).step_by(3 * block) {
                     *byte ^= 0x5a;
                 }
-                let run = noise(seed, 3 * block);
+                let run = noise(seed, chunk + 3 * block);
                 for (byte, new) in after.iter_mut().skip(chunk - block - 5).zip(run) {
                     *byte = new;
                 }
