@@ -8,7 +8,7 @@ use std::arch::x86_64::{
 };
 use std::array::from_fn;
 
-use super::steps::{SINES, all_steps, rotation, word};
+use super::steps::{all_steps, rotation, sines, word};
 use super::{BLOCK_BYTES, Block, Part};
 
 /// Lanes of a vector.
@@ -61,6 +61,7 @@ fn compress_group<const SETS: usize>(group: &mut [Part<'_>]) {
             _mm256_setr_epi32(a, b, c, d, e, f, g, h)
         })
     });
+    let sines = sines();
     for index in 0..count {
         let mut words = [[_mm256_setzero_si256(); SETS]; 16];
         for set in 0..SETS {
@@ -71,7 +72,7 @@ fn compress_group<const SETS: usize>(group: &mut [Part<'_>]) {
                 words[set] = *word;
             }
         }
-        let mixed = all_steps!(step, state, &words);
+        let mixed = all_steps!(step, state, &words, sines);
         for (word, mixed) in state.iter_mut().zip(mixed) {
             for set in 0..SETS {
                 word[set] = _mm256_add_epi32(word[set], mixed[set]);
@@ -88,15 +89,16 @@ fn compress_group<const SETS: usize>(group: &mut [Part<'_>]) {
 #[target_feature(enable = "avx2")]
 fn step<const SETS: usize>(
     number: usize,
+    sine: u32,
     a: Words<SETS>,
     b: Words<SETS>,
     c: Words<SETS>,
     d: Words<SETS>,
     words: &[Words<SETS>; 16],
 ) -> Words<SETS> {
-    let mut next = a;
+    let (word, mut next) = (words[word(number)], a);
     for set in 0..SETS {
-        next[set] = step_of_set(number, a[set], b[set], c[set], d[set], words[word(number)][set]);
+        next[set] = step_of_set(number, sine, [a[set], b[set], c[set], d[set]], word[set]);
     }
     next
 }
@@ -104,8 +106,8 @@ fn step<const SETS: usize>(
 /// The same as a step of one stream, see there.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn step_of_set(number: usize, a: __m256i, b: __m256i, c: __m256i, d: __m256i, word: __m256i) -> __m256i {
-    let sine = _mm256_set1_epi32(SINES[number].cast_signed());
+fn step_of_set(number: usize, sine: u32, [a, b, c, d]: [__m256i; 4], word: __m256i) -> __m256i {
+    let sine = _mm256_set1_epi32(sine.cast_signed());
     let sum = _mm256_add_epi32(_mm256_add_epi32(a, word), sine);
     let sum = match number / 16 {
         0 => _mm256_add_epi32(sum, _mm256_xor_si256(d, _mm256_and_si256(b, _mm256_xor_si256(c, d)))),

@@ -9,7 +9,7 @@ const ROTATIONS: [[u32; 4]; 4] = [[7, 12, 17, 22], [5, 9, 14, 20], [4, 11, 16, 2
 const STRIDES: [(usize, usize); 4] = [(1, 0), (5, 1), (3, 5), (7, 0)];
 
 /// The step's constant: the whole part of 2^32 × |sin(step + 1)|.
-pub(super) const SINES: [u32; 64] = [
+static SINES: [u32; 64] = [
     0xd76a_a478,
     0xe8c7_b756,
     0x2420_70db,
@@ -76,6 +76,12 @@ pub(super) const SINES: [u32; 64] = [
     0xeb86_d391,
 ];
 
+/// The steps' constants, unknown to the compiler. It would add a known constant last, where the next step waits for it; so
+/// it is added early, from memory.
+pub(super) fn sines() -> &'static [u32; 64] {
+    std::hint::black_box(&SINES)
+}
+
 /// By how many bits a step rotates.
 pub(super) const fn rotation(step: usize) -> u32 {
     ROTATIONS[step / 16][step % 4]
@@ -87,20 +93,20 @@ pub(super) const fn word(step: usize) -> usize {
     (first + stride * (step % 16)) % 16
 }
 
-/// Carries out all steps: `$step(number, a, b, c, d, words)` has to give the new value of `a`, which is `b` to the
+/// Carries out all steps: `$step(number, sine, a, b, c, d, words)` has to give the new value of `a`, which is `b` to the
 /// next, and to be inlined: its tables are for the compiler.
 macro_rules! all_steps {
-    ($step:ident, $state:expr, $words:expr) => {{
-        let ([mut a, mut b, mut c, mut d], words) = ($state, $words);
-        all_steps!(@ $step, a, b, c, d, words, 0 4 8 12 16 20 24 28 32 36 40 44 48 52 56 60);
+    ($step:ident, $state:expr, $words:expr, $sines:expr) => {{
+        let ([mut a, mut b, mut c, mut d], words, sines) = ($state, $words, $sines);
+        all_steps!(@ $step, a, b, c, d, words, sines, 0 4 8 12 16 20 24 28 32 36 40 44 48 52 56 60);
         [a, b, c, d]
     }};
-    (@ $step:ident, $a:ident, $b:ident, $c:ident, $d:ident, $words:ident, $($first:literal)*) => {
+    (@ $step:ident, $a:ident, $b:ident, $c:ident, $d:ident, $words:ident, $sines:ident, $($first:literal)*) => {
         $(
-            $a = $step($first, $a, $b, $c, $d, $words);
-            $d = $step($first + 1, $d, $a, $b, $c, $words);
-            $c = $step($first + 2, $c, $d, $a, $b, $words);
-            $b = $step($first + 3, $b, $c, $d, $a, $words);
+            $a = $step($first, $sines[$first], $a, $b, $c, $d, $words);
+            $d = $step($first + 1, $sines[$first + 1], $d, $a, $b, $c, $words);
+            $c = $step($first + 2, $sines[$first + 2], $c, $d, $a, $b, $words);
+            $b = $step($first + 3, $sines[$first + 3], $b, $c, $d, $a, $words);
         )*
     };
 }
@@ -108,12 +114,13 @@ pub(super) use all_steps;
 
 /// Hashes the blocks of one stream.
 pub(super) fn compress(state: &mut State, blocks: &[Block]) {
+    let sines = sines();
     for block in blocks {
         let mut words = [0; 16];
         for (word, bytes) in words.iter_mut().zip(block.as_chunks().0) {
             *word = u32::from_le_bytes(*bytes);
         }
-        let mixed = all_steps!(step, *state, &words);
+        let mixed = all_steps!(step, *state, &words, sines);
         for (word, mixed) in state.iter_mut().zip(mixed) {
             *word = word.wrapping_add(mixed);
         }
@@ -121,8 +128,8 @@ pub(super) fn compress(state: &mut State, blocks: &[Block]) {
 }
 
 #[inline(always)]
-fn step(number: usize, a: u32, b: u32, c: u32, d: u32, words: &[u32; 16]) -> u32 {
-    let sum = a.wrapping_add(words[word(number)]).wrapping_add(SINES[number]);
+fn step(number: usize, sine: u32, a: u32, b: u32, c: u32, d: u32, words: &[u32; 16]) -> u32 {
+    let sum = a.wrapping_add(words[word(number)]).wrapping_add(sine);
     // RFC 1321's F, G, H and I. `b` comes last: every step waits for it.
     let sum = match number / 16 {
         0 => sum.wrapping_add(d ^ (b & (c ^ d))),
