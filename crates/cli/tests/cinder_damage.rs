@@ -34,12 +34,14 @@ fn each_object(what: &str, damage: impl Fn(&std::path::Path)) {
     let place = Place::bare();
     for golden in chains() {
         let chain = golden.copied_to(&place.path(&golden.compression));
-        for layer in &chain {
+        for (number, layer) in chain.iter().enumerate() {
+            // Newer layers may hide an object altogether, which then is not read.
+            let chain = &chain[..=number];
             for (rest, _) in layer.objects() {
                 let (path, bytes) = (layer.path(&rest), layer.read(&rest));
                 damage(&path);
                 let name = format!("{}{rest}", layer.prefix());
-                assert_refused(&place, &chain, &name, &format!("{what} {name} ({})", golden.compression));
+                assert_refused(&place, chain, &name, &format!("{what} {name} ({})", golden.compression));
                 fs::write(&path, bytes).unwrap();
             }
         }
