@@ -1,10 +1,12 @@
 //! What is backed up: a file, a block device, or a stream.
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::fd::AsFd;
 use std::os::unix::fs::{FileExt, FileTypeExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use cinderblock_chunker::{DataExtents, Extent};
 use cinderblock_store::{MAX_VOLUME_BYTES, Record};
@@ -111,7 +113,12 @@ pub struct VolumeFile {
     file: File,
     path: PathBuf,
     size: u64,
+    /// What the system said last: that from a byte on, this is the first extent with data.
+    told: Mutex<VecDeque<(u64, Option<Extent>)>>,
 }
+
+/// Answers of the system that are remembered: more than there are places that are read in turn.
+const MOST_TOLD: usize = 64;
 
 impl VolumeFile {
     /// Opens a regular file or a whole block device.
@@ -133,7 +140,7 @@ impl VolumeFile {
         if size > MAX_VOLUME_BYTES {
             return Err(Error::SourceTooLarge { path: path.display().to_string(), limit: MAX_VOLUME_BYTES });
         }
-        Ok(Self { file, path: path.to_owned(), size })
+        Ok(Self { file, path: path.to_owned(), size, told: Mutex::default() })
     }
 
     /// The volume's size in bytes: what it was when the file was opened.
@@ -167,8 +174,35 @@ impl VolumeFile {
     /// # Errors
     /// [`Error::Chunking`] where the system cannot read the file's map of blocks.
     pub fn next_data(&self, from: u64, end: u64) -> Result<Option<Extent>, Error> {
-        let mut data = DataExtents::within(self.file.as_fd(), from..end.min(self.size));
-        data.next().transpose().map_err(|error| self.not_chunked(error))
+        let end = end.min(self.size);
+        if from >= end {
+            return Ok(None);
+        }
+        let first = match self.told(from) {
+            Some(told) => told,
+            // Up to the end of the file: some file systems go through an extent page by page to find its end, and would do
+            // so again for each part of it.
+            None => {
+                let mut data = DataExtents::within(self.file.as_fd(), from..self.size);
+                let first = data.next().transpose().map_err(|error| self.not_chunked(error))?;
+                let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+                told.truncate(MOST_TOLD - 1);
+                told.push_front((from, first));
+                first
+            }
+        };
+        Ok(first.and_then(|extent| {
+            let offset = extent.offset.max(from);
+            (offset < end).then(|| Extent { offset, length: extent.end().min(end) - offset })
+        }))
+    }
+
+    /// What is known already about the first data from here on.
+    fn told(&self, from: u64) -> Option<Option<Extent>> {
+        let told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let holds =
+            |(asked, first): &&(u64, Option<Extent>)| *asked <= from && first.is_none_or(|extent| from < extent.end());
+        told.iter().find(holds).map(|(_, first)| *first)
     }
 
     /// Refuses a file whose size is not what it was when it was opened. Ask when everything was read: what was read may

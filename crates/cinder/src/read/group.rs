@@ -14,7 +14,7 @@ use crate::md5::{Md5, update_many};
 use crate::storage::{ChunkedStorage, ObjectReader};
 
 /// Plain bytes of an object that are worked on at once: 256 KiB. Eight of them fit into a core's cache.
-const PIECE_BYTES: u64 = 256 << 10;
+const PIECE_BYTES: u64 = 1024 << 10;
 
 /// Objects that are read side by side at most: the lanes of a SIMD register.
 const MAX_LANES: u64 = 8;

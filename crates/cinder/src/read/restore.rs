@@ -77,7 +77,7 @@ pub(crate) fn restore(run: &RestoreRun<'_>, target: &Target) -> (Result<RestoreS
 fn new(run: &RestoreRun<'_>, path: &Path, bytes: u64) -> Result<RestoreSummary, Error> {
     let file = NewFile::create(path, bytes)?;
     let output = Output::new(file.file(), path, true, &run.context.control.progress);
-    run.pass(Pass::Write(&output), 1)?;
+    run.pass(Pass::Write(&output), 1, &mut KnownZeros::default())?;
     let summary = run.summary(&output);
     file.finish()?;
     Ok(summary)
@@ -86,9 +86,10 @@ fn new(run: &RestoreRun<'_>, path: &Path, bytes: u64) -> Result<RestoreSummary, 
 fn existing(run: &RestoreRun<'_>, path: &Path, bytes: u64, partly_written: &mut bool) -> Result<RestoreSummary, Error> {
     let file = open_existing(path, bytes)?;
     let output = Output::new(&file, path, false, &run.context.control.progress);
+    let mut zeros = KnownZeros::default();
     let written = run
-        .pass(Pass::Check, 2)
-        .and_then(|()| run.pass(Pass::Write(&output), 2))
+        .pass(Pass::Check, 2, &mut zeros)
+        .and_then(|()| run.pass(Pass::Write(&output), 2, &mut zeros))
         .and_then(|()| file.sync_all().map_err(|source| output.failed("syncing", 0, source)));
     *partly_written = output.partly_written();
     written.map(|()| run.summary(&output))
@@ -102,13 +103,13 @@ impl RestoreRun<'_> {
     }
 
     /// Reads all objects once.
-    fn pass(&self, pass: Pass<'_>, passes: u64) -> Result<(), Error> {
+    fn pass(&self, pass: Pass<'_>, passes: u64, zeros: &mut KnownZeros) -> Result<(), Error> {
         let tasks: Vec<Task<'_>> = self.plan.reads.iter().filter_map(|read| self.task(read)).collect();
         let all: u64 = tasks.iter().map(|task| task.object.length).sum();
         self.context.control.progress.total_bytes.store(all.saturating_mul(passes), Ordering::Relaxed);
         let crew = Crew::new(self.context.control.cancel.clone());
         self.pool.in_place_scope(|workers| {
-            if let Err(error) = self.give_work(workers, &tasks, pass, &crew) {
+            if let Err(error) = self.give_work(workers, &tasks, pass, (&crew, zeros)) {
                 crew.fail(error);
             }
         });
@@ -126,14 +127,13 @@ impl RestoreRun<'_> {
         workers: &rayon::Scope<'scope>,
         tasks: &'scope [Task<'scope>],
         pass: Pass<'scope>,
-        crew: &'scope Crew,
+        (crew, zeros): (&'scope Crew, &mut KnownZeros),
     ) -> Result<(), Error> {
         let settings = self.context.settings;
         let (lanes, groups) = lanes(settings.memory_bytes, settings.threads);
         // Few objects are shared out evenly.
         let lanes = lanes.min(tasks.len().div_ceil(groups as usize)).max(1);
         let tokens = Tokens::new(groups);
-        let mut zeros = KnownZeros::default();
         let mut group = Vec::with_capacity(lanes);
         let spawn = |group: &mut Vec<Task<'scope>>| {
             if group.is_empty() {

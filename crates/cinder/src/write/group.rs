@@ -58,15 +58,13 @@ impl Lane<'_> {
     fn fill(&mut self, run: &Run<'_>, hashed: bool) -> Result<(), Error> {
         let length = (self.work.length - self.at).min(piece_bytes(&run.blocks));
         let offset = self.work.offset + self.at;
-        self.piece.read(run.volume, offset, length)?;
-        if hashed && length > 0 {
-            let before = self.hashes.len();
-            self.piece.hash(run.volume, &run.blocks, offset / run.blocks.bytes(), &mut self.hashes)?;
-            if let Some(expected) = &self.work.expected
-                && self.hashes.get(before..) != expected.get(before..self.hashes.len())
-            {
-                return Err(Error::VolumeChanged { offset, length });
-            }
+        let before = self.hashes.len();
+        let hashes = hashed.then_some(&mut self.hashes);
+        self.piece.read(run.volume, &run.blocks, (offset, length), hashes)?;
+        if let Some(expected) = &self.work.expected
+            && self.hashes.get(before..) != expected.get(before..self.hashes.len())
+        {
+            return Err(Error::VolumeChanged { offset, length });
         }
         self.at += length;
         Ok(())

@@ -45,13 +45,13 @@ struct Limits {
     window: u64,
 }
 
-/// Memory of an encoder, in bytes, rounded up: zstd level 3 has a window of 2 MiB and its tables, bzip2 works on 900 kB.
+/// Memory of an encoder, in bytes, rounded up from what was measured: [`Encoder`](crate::compression::Encoder).
 fn encoder_bytes(algorithm: Algorithm) -> u64 {
     match algorithm {
         Algorithm::None => 0,
         Algorithm::Zlib => 1 << 20,
-        Algorithm::Zstd => 5 << 20,
-        Algorithm::Bz2 => 9 << 20,
+        Algorithm::Zstd => 4 << 20,
+        Algorithm::Bz2 => 8 << 20,
     }
 }
 

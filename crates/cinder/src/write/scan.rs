@@ -5,13 +5,13 @@ use std::cell::RefCell;
 use rayon::prelude::*;
 
 use super::group::Work;
-use super::piece::{Piece, piece_bytes};
+use super::piece::{Piece, step_bytes};
 use super::run::Run;
 use crate::document::BlockHash;
 use crate::error::Error;
 use crate::hashes::HashStream;
 
-/// Bytes of the volume that are hashed together, on all threads: 64 MiB, or one piece where that is more.
+/// Bytes of the volume that are hashed together, on all threads: 64 MiB, or one step where that is more.
 const WINDOW_BYTES: u64 = 64 << 20;
 
 thread_local! {
@@ -30,10 +30,7 @@ fn hash(run: &Run<'_>, offset: u64, length: u64) -> Result<Vec<BlockHash>, Error
         return Ok(hashes);
     }
     let mut hashes = Vec::with_capacity(count);
-    PIECE.with_borrow_mut(|piece| {
-        piece.read(volume, offset, length)?;
-        piece.hash(volume, blocks, first, &mut hashes)
-    })?;
+    PIECE.with_borrow_mut(|piece| piece.read(volume, blocks, (offset, length), Some(&mut hashes)))?;
     Ok(hashes)
 }
 
@@ -44,7 +41,7 @@ pub(super) fn scan(
     parent: &mut HashStream<'_>,
     emit: &mut dyn FnMut(Work) -> Result<(), Error>,
 ) -> Result<(), Error> {
-    let (size, block, step) = (run.volume.size(), run.blocks.bytes(), piece_bytes(&run.blocks));
+    let (size, block, step) = (run.volume.size(), run.blocks.bytes(), step_bytes(&run.blocks));
     let window = (WINDOW_BYTES / step).max(1) * step;
     let mut number = 1;
     let mut open: Option<Work> = None;
