@@ -183,7 +183,7 @@ impl<S: ChunkedStorage> ChunkedBackupDriver<S> {
                 && stored != object.length
                 && !found.data_was_read
             {
-                let task = Task { layer, object, ranges: &[] };
+                let task = Task { place: 0, layer, object, ranges: &[] };
                 found.damage("", &task.damaged(format!("it has {stored} bytes")));
             }
         }
@@ -193,7 +193,7 @@ impl<S: ChunkedStorage> ChunkedBackupDriver<S> {
 
     fn read_data(&self, layer: &Layer, list: Option<&Sha256File>, found: &mut Inspection) -> Result<(), Error> {
         let progress = &self.context().control.progress;
-        progress.total_bytes.store(found.data_bytes, Ordering::Relaxed);
+        progress.total_bytes.fetch_add(found.data_bytes, Ordering::Relaxed);
         let crew = Crew::new(self.context().control.cancel.clone());
         let reader = Reader { storage: self.storage(), crew: &crew };
         let settings = self.context().settings;
@@ -212,9 +212,10 @@ impl<S: ChunkedStorage> ChunkedBackupDriver<S> {
                 };
                 let whole: Vec<[std::ops::Range<u64>; 1]> =
                     batch.iter().map(|object| [object.offset..object.end()]).collect();
+                let parts = batch.iter().zip(&whole).enumerate();
                 let tasks: Vec<Task<'_>> =
-                    batch.iter().zip(&whole).map(|(object, ranges)| Task { layer, object, ranges }).collect();
-                let sink = BlockChecks { first: batch.first(), checks: &checks };
+                    parts.map(|(place, (object, ranges))| Task { place, layer, object, ranges }).collect();
+                let sink = BlockChecks(&checks);
                 let per_group = tasks.len().div_ceil(groups as usize).max(1);
                 let outcomes: Result<Vec<_>, Error> = self.pool().install(|| {
                     use rayon::prelude::*;
@@ -305,18 +306,12 @@ fn take_hashes(
 }
 
 /// Compares the blocks of a batch of objects with what the list says.
-struct BlockChecks<'a> {
-    first: Option<&'a LayerObject>,
-    checks: &'a [BlockCheck],
-}
+struct BlockChecks<'a>(&'a [BlockCheck]);
 
 impl Sink for BlockChecks<'_> {
     fn take(&self, task: &Task<'_>, offset: u64, bytes: &[u8]) -> Result<(), Error> {
-        let objects = &task.layer.objects;
-        let place = |number| objects.binary_search_by_key(&number, |object: &LayerObject| object.number).ok();
-        let at = place(task.object.number).zip(self.first.and_then(|first| place(first.number)));
-        let check = at.and_then(|(this, first)| self.checks.get(this.checked_sub(first)?));
-        let Some((check, blocks)) = check.and_then(|check| Some((check, check.blocks?))) else { return Ok(()) };
+        let check = self.0.get(task.place).and_then(|check| Some((check, check.blocks?)));
+        let Some((check, blocks)) = check else { return Ok(()) };
         let mut rest = check.rest.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let ends = offset + bytes.len() as u64 == task.object.end();
         let mut bytes = bytes;

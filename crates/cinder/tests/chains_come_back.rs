@@ -53,6 +53,27 @@ fn blocks_that_became_zero_after_the_full_are_zero() {
 }
 
 #[test]
+fn what_an_existing_target_has_already_is_not_written() {
+    let place = Place::new();
+    let driver = place.driver("zstd", CHUNK as u64, BLOCK as u64);
+    let mut volume = text(1, 40 * CHUNK);
+    volume[10 * CHUNK..30 * CHUNK].fill(0);
+    let backup = place.back_up(&driver, 1, &volume, None).unwrap().0;
+    let path = place.path("existing");
+    for (change_at, expected) in [(None, (0, 0)), (Some(3 * CHUNK), (65536, 0)), (Some(12 * CHUNK), (0, 16384))] {
+        let mut there = volume.clone();
+        change_at.into_iter().for_each(|at| there[at] ^= 1);
+        std::fs::write(&path, there).unwrap();
+        let target = cinderblock_pipeline::Target::Existing(path.clone());
+        let summary = driver.restore(std::slice::from_ref(&backup), VOLUME, &target).unwrap();
+        assert!(std::fs::read(&path).unwrap() == volume);
+        let (written, zero) = (summary.written_bytes, summary.zero_bytes);
+        // In whole 64 KiB blocks, within one object.
+        assert!(written <= expected.0 && zero <= expected.1 && (written + zero > 0) == change_at.is_some());
+    }
+}
+
+#[test]
 fn small_and_odd_volumes_come_back() {
     for length in [1, BLOCK - 1, BLOCK, BLOCK + 1, CHUNK - 1, CHUNK, CHUNK + 1, 3 * CHUNK + BLOCK / 2] {
         let first = text(length as u64, length);

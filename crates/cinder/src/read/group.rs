@@ -25,6 +25,8 @@ const LANE_BYTES: u64 = 10 << 20;
 /// What to read of an object.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Task<'a> {
+    /// Its place among those that are read; for the sink to tell them apart.
+    pub place: usize,
     pub layer: &'a Layer,
     pub object: &'a LayerObject,
     /// Parts of the volume that are wanted: in order, within the object. All of the object is read and checked.

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use cinderblock_chunker::is_zero;
 use cinderblock_pipeline::{Progress, make_zero};
 
+use super::existing::with_bytes;
 use super::group::{Sink, Task};
 use crate::error::Error;
 
@@ -73,33 +74,55 @@ impl<'a> Output<'a> {
     }
 }
 
+/// What is to be done with a part of the volume.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Part {
+    /// The target has it already.
+    Same,
+    Zeros,
+    Data,
+}
+
 impl Sink for Output<'_> {
     /// Writes what is not zero, and makes zero what is: in every layer, or a block that became zero since the backup before would
-    /// keep its old bytes.
+    /// keep its old bytes. What an existing target has already is left alone.
     fn take(&self, _task: &Task<'_>, offset: u64, bytes: &[u8]) -> Result<(), Error> {
-        // A run of blocks of one kind: where it begins, and which kind it is.
-        let (mut start, mut run_is_zero) = (0, false);
-        let mut at = 0;
-        while at < bytes.len() {
-            let here = offset + at as u64;
-            let length = ((ZERO_BYTES - here % ZERO_BYTES) as usize).min(bytes.len() - at);
-            let block_is_zero = bytes.get(at..at + length).is_some_and(is_zero);
-            if block_is_zero != run_is_zero {
-                self.flush(offset, bytes, start..at, run_is_zero)?;
-                (start, run_is_zero) = (at, block_is_zero);
-            }
-            at += length;
+        if self.is_new {
+            return self.put(offset, bytes, None);
         }
-        self.flush(offset, bytes, start..at, run_is_zero)
+        with_bytes((self.file, self.path), offset, bytes.len(), |there| self.put(offset, bytes, Some(there)))
     }
 }
 
 impl Output<'_> {
-    fn flush(&self, offset: u64, bytes: &[u8], run: std::ops::Range<usize>, is_zero: bool) -> Result<(), Error> {
+    fn put(&self, offset: u64, bytes: &[u8], there: Option<&[u8]>) -> Result<(), Error> {
+        // A run of blocks of one kind: where it begins, and which kind it is.
+        let (mut start, mut kind) = (0, Part::Same);
+        let mut at = 0;
+        while at < bytes.len() {
+            let here = offset + at as u64;
+            let length = ((ZERO_BYTES - here % ZERO_BYTES) as usize).min(bytes.len() - at);
+            let block = bytes.get(at..at + length).unwrap_or_default();
+            let next = match there.and_then(|there| there.get(at..at + length)) {
+                Some(there) if there == block => Part::Same,
+                _ if is_zero(block) => Part::Zeros,
+                _ => Part::Data,
+            };
+            if next != kind {
+                self.flush(offset, bytes, start..at, kind)?;
+                (start, kind) = (at, next);
+            }
+            at += length;
+        }
+        self.flush(offset, bytes, start..at, kind)
+    }
+
+    fn flush(&self, offset: u64, bytes: &[u8], run: std::ops::Range<usize>, kind: Part) -> Result<(), Error> {
         let (at, length) = (offset + run.start as u64, run.len() as u64);
-        match is_zero {
-            true => self.zeros(at, length),
-            false => self.write(at, bytes.get(run).unwrap_or_default()),
+        match kind {
+            Part::Same => Ok(()),
+            Part::Zeros => self.zeros(at, length),
+            Part::Data => self.write(at, bytes.get(run).unwrap_or_default()),
         }
     }
 }

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use cinderblock_pipeline::{NewFile, Target, open_existing};
 use rayon::ThreadPool;
 
+use super::existing::Comparison;
 use super::group::{Reader, Sink, Task, lanes};
 use super::output::Output;
 use super::zeros::KnownZeros;
@@ -13,7 +14,7 @@ use crate::context::Context;
 use crate::crew::{Crew, Tokens};
 use crate::error::Error;
 use crate::layer::Layer;
-use crate::plan::{Read, RestorePlan};
+use crate::plan::RestorePlan;
 use crate::storage::ChunkedStorage;
 
 /// What the parts of one restore share.
@@ -34,32 +35,25 @@ pub struct RestoreSummary {
     pub volume_bytes: u64,
     /// Data objects that were read.
     pub objects: u64,
-    /// Bytes that were written.
+    /// Bytes that were written; what an existing target had already is not.
     pub written_bytes: u64,
-    /// Bytes that are zero; holes in a new file.
+    /// Bytes that are zero: holes in a new file, or made so in an existing one.
     pub zero_bytes: u64,
-}
-
-/// Takes bytes only to have them checked.
-struct Nowhere;
-
-impl Sink for Nowhere {
-    fn take(&self, _task: &Task<'_>, _offset: u64, _bytes: &[u8]) -> Result<(), Error> {
-        Ok(())
-    }
 }
 
 /// Where the bytes of one pass over the objects go.
 #[derive(Clone, Copy)]
 enum Pass<'o> {
-    Check,
+    /// They are only compared with what an existing target has.
+    Compare(&'o Comparison<'o>),
     Write(&'o Output<'o>),
 }
 
 /// Restores a planned chain.
 ///
-/// A new file gets its name only when every object was checked. An existing target is not touched before all objects were: they
-/// are read twice, because an object's bytes can only be judged at its end, and it may be larger than memory.
+/// A new file gets its name only when every object was checked. An existing target is not touched before all objects were: an
+/// object's bytes can only be judged at its end, and it may be larger than memory, so that those of which the target does not have
+/// all parts already are read a second time.
 ///
 /// # Errors
 /// [`Error::DamagedObject`], with an existing target as it was; and whatever target or storage say. Whether an existing target is
@@ -77,7 +71,7 @@ pub(crate) fn restore(run: &RestoreRun<'_>, target: &Target) -> (Result<RestoreS
 fn new(run: &RestoreRun<'_>, path: &Path, bytes: u64) -> Result<RestoreSummary, Error> {
     let file = NewFile::create(path, bytes)?;
     let output = Output::new(file.file(), path, true, &run.context.control.progress);
-    run.pass(Pass::Write(&output), 1, &mut KnownZeros::default())?;
+    run.pass(&run.tasks(), Pass::Write(&output), &mut KnownZeros::default())?;
     let summary = run.summary(&output);
     file.finish()?;
     Ok(summary)
@@ -86,10 +80,12 @@ fn new(run: &RestoreRun<'_>, path: &Path, bytes: u64) -> Result<RestoreSummary, 
 fn existing(run: &RestoreRun<'_>, path: &Path, bytes: u64, partly_written: &mut bool) -> Result<RestoreSummary, Error> {
     let file = open_existing(path, bytes)?;
     let output = Output::new(&file, path, false, &run.context.control.progress);
-    let mut zeros = KnownZeros::default();
+    let (mut tasks, mut zeros) = (run.tasks(), KnownZeros::default());
+    let comparison = Comparison::new(&file, path, tasks.len());
+    run.pass(&tasks, Pass::Compare(&comparison), &mut zeros)?;
+    tasks.retain(|task| comparison.differs(task));
     let written = run
-        .pass(Pass::Check, 2, &mut zeros)
-        .and_then(|()| run.pass(Pass::Write(&output), 2, &mut zeros))
+        .pass(&tasks, Pass::Write(&output), &mut zeros)
         .and_then(|()| file.sync_all().map_err(|source| output.failed("syncing", 0, source)));
     *partly_written = output.partly_written();
     written.map(|()| run.summary(&output))
@@ -102,24 +98,26 @@ impl RestoreRun<'_> {
         RestoreSummary { volume_bytes: self.plan.volume_bytes, objects, written_bytes, zero_bytes }
     }
 
-    /// Reads all objects once.
-    fn pass(&self, pass: Pass<'_>, passes: u64, zeros: &mut KnownZeros) -> Result<(), Error> {
-        let tasks: Vec<Task<'_>> = self.plan.reads.iter().filter_map(|read| self.task(read)).collect();
-        let all: u64 = tasks.iter().map(|task| task.object.length).sum();
-        self.context.control.progress.total_bytes.store(all.saturating_mul(passes), Ordering::Relaxed);
+    fn tasks(&self) -> Vec<Task<'_>> {
+        let found = self.plan.reads.iter().filter_map(|read| {
+            let layer = self.layers.get(read.layer)?;
+            Some((layer, layer.objects.get(read.object)?, &read.ranges))
+        });
+        let tasks = found.enumerate().map(|(place, (layer, object, ranges))| Task { place, layer, object, ranges });
+        tasks.collect()
+    }
+
+    /// Reads objects once.
+    fn pass(&self, tasks: &[Task<'_>], pass: Pass<'_>, zeros: &mut KnownZeros) -> Result<(), Error> {
+        let bytes = tasks.iter().map(|task| task.object.length).sum();
+        self.context.control.progress.total_bytes.fetch_add(bytes, Ordering::Relaxed);
         let crew = Crew::new(self.context.control.cancel.clone());
         self.pool.in_place_scope(|workers| {
-            if let Err(error) = self.give_work(workers, &tasks, pass, (&crew, zeros)) {
+            if let Err(error) = self.give_work(workers, tasks, pass, (&crew, zeros)) {
                 crew.fail(error);
             }
         });
         crew.outcome()
-    }
-
-    fn task<'r>(&'r self, read: &'r Read) -> Option<Task<'r>> {
-        let layer = self.layers.get(read.layer)?;
-        let object = layer.objects.get(read.object)?;
-        Some(Task { layer, object, ranges: &read.ranges })
     }
 
     fn give_work<'scope>(
@@ -135,14 +133,11 @@ impl RestoreRun<'_> {
         let lanes = lanes.min(tasks.len().div_ceil(groups as usize)).max(1);
         let tokens = Tokens::new(groups);
         let mut group = Vec::with_capacity(lanes);
-        let spawn = |group: &mut Vec<Task<'scope>>| {
-            if group.is_empty() {
-                return;
-            }
-            let (group, token) = (std::mem::take(group), tokens.take());
+        let spawn = |work: Box<dyn FnOnce() -> Result<(), Error> + Send + 'scope>| {
+            let token = tokens.take();
             workers.spawn(move |_| {
                 let _token = token;
-                if let Err(error) = self.read(&group, pass, crew) {
+                if let Err(error) = work() {
                     crew.fail(error);
                 }
             });
@@ -150,25 +145,37 @@ impl RestoreRun<'_> {
         for task in tasks {
             crew.check()?;
             if zeros.check(task, self.storage)? {
-                if let Pass::Write(output) = pass {
-                    task.ranges.iter().try_for_each(|range| output.zeros(range.start, range.end - range.start))?;
-                }
-                self.done(task);
+                spawn(Box::new(move || self.zeros(task, pass)));
                 continue;
             }
             group.push(*task);
             if group.len() >= lanes {
-                spawn(&mut group);
+                let group = std::mem::take(&mut group);
+                spawn(Box::new(move || self.read(&group, pass, crew)));
             }
         }
-        spawn(&mut group);
+        if !group.is_empty() {
+            spawn(Box::new(move || self.read(&group, pass, crew)));
+        }
+        Ok(())
+    }
+
+    /// An object that is known to be all zeros.
+    fn zeros(&self, task: &Task<'_>, pass: Pass<'_>) -> Result<(), Error> {
+        match pass {
+            Pass::Compare(comparison) => comparison.zeros(task)?,
+            Pass::Write(output) => {
+                task.ranges.iter().try_for_each(|range| output.zeros(range.start, range.end - range.start))?;
+            }
+        }
+        self.done(task);
         Ok(())
     }
 
     fn read(&self, group: &[Task<'_>], pass: Pass<'_>, crew: &Crew) -> Result<(), Error> {
         let reader = Reader { storage: self.storage, crew };
         let sink: &dyn Sink = match pass {
-            Pass::Check => &Nowhere,
+            Pass::Compare(comparison) => comparison,
             Pass::Write(output) => output,
         };
         for (outcome, task) in reader.read(group, sink)?.into_iter().zip(group) {

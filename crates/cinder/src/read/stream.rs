@@ -61,7 +61,7 @@ impl Iterator for ObjectStream {
 }
 
 fn task<'a>(layer: &'a Layer, object: &'a crate::layer::LayerObject) -> Task<'a> {
-    Task { layer, object, ranges: &[] }
+    Task { place: 0, layer, object, ranges: &[] }
 }
 
 fn decode_all(storage: &dyn ChunkedStorage, layer: &Layer, crew: &Crew, out: &Sender<Step>) -> Result<(), Error> {

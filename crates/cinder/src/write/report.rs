@@ -13,6 +13,7 @@ pub(super) struct Reporter<'a> {
     context: &'a Context,
     backup: &'a Backup,
     total_bytes: u64,
+    done_bytes: AtomicU64,
     chunks: AtomicU64,
     objects: AtomicU64,
 }
@@ -20,12 +21,14 @@ pub(super) struct Reporter<'a> {
 impl<'a> Reporter<'a> {
     pub(super) fn new(context: &'a Context, backup: &'a Backup, total_bytes: u64) -> Self {
         let progress = &context.control.progress;
-        progress.total_bytes.store(total_bytes, Ordering::Relaxed);
-        Self { context, backup, total_bytes, chunks: AtomicU64::new(0), objects: AtomicU64::new(0) }
+        // Whoever watches may watch several operations, one after the other.
+        progress.total_bytes.fetch_add(total_bytes, Ordering::Relaxed);
+        Self { context, backup, total_bytes, done_bytes: AtomicU64::new(0), chunks: AtomicU64::new(0), objects: AtomicU64::new(0) }
     }
 
     /// So many bytes of the volume are done.
     pub(super) fn passed(&self, bytes: u64) {
+        self.done_bytes.fetch_add(bytes, Ordering::Relaxed);
         self.context.control.progress.done_bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
@@ -45,7 +48,7 @@ impl<'a> Reporter<'a> {
     }
 
     fn notify(&self) {
-        let done = self.context.control.progress.done_bytes.load(Ordering::Relaxed);
+        let done = self.done_bytes.load(Ordering::Relaxed);
         let percent = if self.total_bytes == 0 { 100.0 } else { done as f64 * 100.0 / self.total_bytes as f64 };
         self.tell(percent.min(100.0));
     }
