@@ -11,9 +11,6 @@ use crate::error::Error;
 use crate::layout::Layout;
 use crate::storage::{ChunkedStorage, ObjectReader, ObjectWriter};
 
-/// Bytes that are read from an object at once: 128 KiB.
-const READ_BYTES: usize = 128 << 10;
-
 /// Cinder's containers in a [`Backend`]: the object `o` of container `c` is the backend's object `c/o`. In a
 /// [`Folder`](cinderblock_backend::Folder) that is where Cinder's posix driver has it.
 #[derive(Debug)]
@@ -98,7 +95,7 @@ impl<B: Backend> ChunkedStorage for BackendContainers<B> {
     ) -> Result<ObjectReader<'a>, Error> {
         let name = name(container, object_name)?;
         let size = self.backend.size(&name)?;
-        Ok(Box::new(BackendReader { backend: &self.backend, name, size, offset: 0, buffer: Vec::new(), used: 0 }))
+        Ok(Box::new(BackendReader { backend: &self.backend, name, size, offset: 0 }))
     }
 
     fn object_size(&self, container: &str, object_name: &str) -> Result<u64, Error> {
@@ -122,39 +119,24 @@ impl<B: Backend> ChunkedStorage for BackendContainers<B> {
     }
 }
 
-/// Reads an object in order, with one request for each 128 KiB.
+/// Reads an object in order: each read is one request, so that nothing is copied. Who wants few bytes at a time puts a buffer around it.
 struct BackendReader<'b, B> {
     backend: &'b B,
     name: ObjectName,
     size: u64,
-    /// Where the bytes behind the buffer begin.
+    /// Where the bytes that were not read yet begin.
     offset: u64,
-    buffer: Vec<u8>,
-    used: usize,
 }
 
 impl<B: Backend> Read for BackendReader<'_, B> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        if self.used == self.buffer.len() {
-            let left = self.size - self.offset;
-            let length = usize::try_from(left).map_or(READ_BYTES, |left| left.min(READ_BYTES));
-            self.used = 0;
-            self.buffer.resize(length, 0);
-            if length == 0 {
-                return Ok(0);
-            }
-            if let Err(error) = self.backend.read_into(&self.name, self.offset, &mut self.buffer) {
-                self.buffer.clear();
-                return Err(io::Error::other(error));
-            }
-            self.offset += length as u64;
+        let left = usize::try_from(self.size - self.offset).unwrap_or(usize::MAX);
+        let length = left.min(into.len());
+        let into = into.get_mut(..length).unwrap_or_default();
+        if length > 0 {
+            self.backend.read_into(&self.name, self.offset, into).map_err(io::Error::other)?;
         }
-        let rest = self.buffer.get(self.used..).unwrap_or_default();
-        let count = rest.len().min(into.len());
-        for (to, from) in into.iter_mut().zip(rest) {
-            *to = *from;
-        }
-        self.used += count;
-        Ok(count)
+        self.offset += length as u64;
+        Ok(length)
     }
 }

@@ -23,7 +23,14 @@ impl<'a> Reporter<'a> {
         let progress = &context.control.progress;
         // Whoever watches may watch several operations, one after the other.
         progress.total_bytes.fetch_add(total_bytes, Ordering::Relaxed);
-        Self { context, backup, total_bytes, done_bytes: AtomicU64::new(0), chunks: AtomicU64::new(0), objects: AtomicU64::new(0) }
+        Self {
+            context,
+            backup,
+            total_bytes,
+            done_bytes: AtomicU64::new(0),
+            chunks: AtomicU64::new(0),
+            objects: AtomicU64::new(0),
+        }
     }
 
     /// So many bytes of the volume are done.
