@@ -24,8 +24,11 @@ struct VolumeMeta {
     version: u64,
 }
 
-/// Refuses what Cinder could not put back.
-fn check_volume_meta(text: &str) -> Result<(), Error> {
+/// Refuses a volume's metadata that Cinder could not put back.
+///
+/// # Errors
+/// [`Error::BackupOperation`], as Cinder's restore would fail.
+pub fn check_volume_meta(text: &str) -> Result<(), Error> {
     let failed = |reason: String| Err(Error::BackupOperation { reason });
     match serde_json::from_str::<VolumeMeta>(text) {
         Ok(VolumeMeta { version: 1..=VOLUME_META_VERSION }) => Ok(()),

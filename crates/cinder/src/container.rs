@@ -33,7 +33,12 @@ impl<B: Backend> BackendContainers<B> {
 }
 
 fn name(container: &str, object_name: &str) -> Result<ObjectName, Error> {
-    Ok(ObjectName::new(format!("{container}/{object_name}"))?)
+    ObjectName::new(format!("{container}/{object_name}")).map_err(|error| match error {
+        cinderblock_backend::Error::InvalidName { name, reason } => {
+            Error::InvalidName { what: "the name of an object", text: name, reason: reason.to_owned() }
+        }
+        error => error.into(),
+    })
 }
 
 impl<B: Backend> ChunkedStorage for BackendContainers<B> {

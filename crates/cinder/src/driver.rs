@@ -70,6 +70,16 @@ impl<S> ChunkedBackupDriver<S> {
     pub const DRIVER_VERSION_MAPPING: [(&'static str, RestoreVersion); 1] = [("1.0.0", RestoreVersion::V1)];
 }
 
+/// Ids become parts of names, between others.
+fn check_id(what: &'static str, id: &str) -> Result<(), Error> {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+    if !id.is_empty() && id.bytes().all(fits) {
+        return Ok(());
+    }
+    let reason = "it has to be of A-Z a-z 0-9 . _ -, such as a UUID".to_owned();
+    Err(Error::InvalidName { what, text: id.to_owned(), reason })
+}
+
 pub(crate) fn restore_version(version: &str) -> Result<RestoreVersion, Error> {
     let known = ChunkedBackupDriver::<()>::DRIVER_VERSION_MAPPING;
     match known.into_iter().find(|(known, _)| *known == version) {
@@ -162,6 +172,8 @@ impl<S: ChunkedStorage> ChunkedBackupDriver<S> {
             let reason = "Chunk size is not multiple of block size for creating hash.".to_owned();
             return Err(Error::InvalidBackup { reason });
         }
+        check_id("the id of a backup", &backup.id)?;
+        check_id("the id of a volume", &backup.volume_id)?;
         backup.size_gib = volume.size().div_ceil(GIB).max(1);
         backup.parent_id = parent.map(|parent| parent.id.clone());
         let parent = parent.map(|parent| self.check_parent(backup, parent)).transpose()?;

@@ -1,5 +1,6 @@
 //! Inspecting a backup: what is there, whether it is whole, and what is damaged.
 
+use std::ops::Range;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -73,8 +74,8 @@ impl Inspection {
             return;
         }
         let part = match error {
-            Error::DamagedObject { object, offset, length, reason } => DamagedPart {
-                object: object.clone(),
+            Error::DamagedObject { offset, length, reason, .. } => DamagedPart {
+                object: object.into(),
                 offset: Some(*offset),
                 length: Some(*length),
                 reason: reason.clone(),
@@ -108,6 +109,14 @@ impl<S: ChunkedStorage> ChunkedBackupDriver<S> {
         let prefix = ObjectPrefix::new(prefix)?;
         found.backup.container = Some(container.to_owned());
         found.backup.service_metadata = Some(prefix.as_str().to_owned());
+        match self.storage().object_size(container, &prefix.metadata()) {
+            Err(Error::Backend(error)) if error.is_not_found() => {
+                found.missing.push(prefix.metadata());
+                self.list_without_metadata(container, &prefix, &mut found)?;
+                return Ok(found);
+            }
+            size => size?,
+        };
         let layer = match self.layer(container, prefix.as_str()) {
             Ok(layer) => layer,
             Err(error) if is_finding(&error) => {
@@ -184,7 +193,7 @@ impl<S: ChunkedStorage> ChunkedBackupDriver<S> {
                 && !found.data_was_read
             {
                 let task = Task { place: 0, layer, object, ranges: &[] };
-                found.damage("", &task.damaged(format!("it has {stored} bytes")));
+                found.damage(name, &task.damaged(format!("it has {stored} bytes")));
             }
         }
         found.compression = by_algorithm.into_iter().collect();
@@ -210,11 +219,11 @@ impl<S: ChunkedStorage> ChunkedBackupDriver<S> {
                     Some((stream, blocks, at)) => take_hashes(stream, blocks, at, batch)?,
                     None => batch.iter().map(|_| BlockCheck::default()).collect(),
                 };
-                let whole: Vec<[std::ops::Range<u64>; 1]> =
-                    batch.iter().map(|object| [object.offset..object.end()]).collect();
+                let whole: Vec<Range<u64>> = batch.iter().map(|object| object.offset..object.end()).collect();
                 let parts = batch.iter().zip(&whole).enumerate();
-                let tasks: Vec<Task<'_>> =
-                    parts.map(|(place, (object, ranges))| Task { place, layer, object, ranges }).collect();
+                let tasks: Vec<Task<'_>> = parts
+                    .map(|(place, (object, range))| Task { place, layer, object, ranges: std::slice::from_ref(range) })
+                    .collect();
                 let sink = BlockChecks(&checks);
                 let per_group = tasks.len().div_ceil(groups as usize).max(1);
                 let outcomes: Result<Vec<_>, Error> = self.pool().install(|| {

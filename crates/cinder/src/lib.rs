@@ -106,6 +106,7 @@ mod volume;
 mod write;
 
 pub use backup::Backup;
+pub use chain::check_volume_meta;
 pub use container::BackendContainers;
 pub use context::{Context, Notification, Notify, VolumeApi};
 pub use driver::{BackupSummary, ChunkedBackupDriver, DeleteSummary, RestoreVersion};

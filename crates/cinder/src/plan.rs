@@ -120,8 +120,12 @@ mod tests {
     fn what_a_newer_layer_has_is_not_read_from_an_older_one() {
         let layers = [layer(&[(0, 10), (10, 10), (20, 5)]), layer(&[(2, 3), (10, 10)])];
         let plan = plan(&layers);
-        let read = |layer, object, ranges: &[Range<u64>]| Read { layer, object, ranges: ranges.to_vec() };
-        let expected = [read(0, 0, &[0..2, 5..10]), read(0, 2, &[20..25]), read(1, 0, &[2..5]), read(1, 1, &[10..20])];
+        let read = |layer, object, ranges: &[(u64, u64)]| {
+            let ranges = ranges.iter().map(|(start, end)| *start..*end).collect();
+            Read { layer, object, ranges }
+        };
+        let expected =
+            [read(0, 0, &[(0, 2), (5, 10)]), read(0, 2, &[(20, 25)]), read(1, 0, &[(2, 5)]), read(1, 1, &[(10, 20)])];
         assert_eq!(plan.reads, expected);
         assert_eq!(plan.volume_bytes, 25);
     }

@@ -83,7 +83,7 @@ fn a_restore_that_is_cancelled_while_it_writes_says_so() {
     // Each object is read once to be checked, before any is read to be written.
     let storage = stops_at(&place.memory, Kind::ReadInto, 170, &cancel);
     let driver = driver_on(storage, cancellable(&cancel), CHUNK, BLOCK);
-    let (outcome, existing) = place.restore_over(&driver, &[backup.clone()], volume.len());
+    let (outcome, existing) = place.restore_over(&driver, std::slice::from_ref(&backup), volume.len());
     assert!(matches!(outcome, Err(Error::BackupRestoreCancel { partly_written: true, .. })), "{outcome:?}");
     assert!(existing != volume && existing.iter().any(|byte| *byte != 0xa5));
     let (outcome, existing) = place.restore_over(&place.driver("none", CHUNK, BLOCK), &[backup], volume.len());

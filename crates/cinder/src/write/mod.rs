@@ -5,7 +5,7 @@
 //! ```
 //! A *work* is one data object. Up to eight works are done side by side in one *group*: a piece of each is read, its blocks
 //! are hashed, its MD5 goes on in a lane of a SIMD register beside the others', and it is compressed into the object's
-//! writer. So nothing is read twice, and memory is bounded by pieces, not by objects. Results come in any order; the *ledger*
+//! writer. So memory is bounded by pieces, not by objects, and nothing is read twice but what compressing does not shrink. Results come in any order; the *ledger*
 //! puts them into the documents in the order of the volume.
 
 mod group;

@@ -67,10 +67,10 @@ pub(super) fn scan(
         run.ledger.push_hashes(&hashes)?;
         let mut at = offset;
         for (now, before) in hashes.iter().zip(&before) {
-            if at.is_multiple_of(run.chunk_bytes) || now == before {
-                if let Some(work) = open.take() {
-                    emit(work)?;
-                }
+            if (at.is_multiple_of(run.chunk_bytes) || now == before)
+                && let Some(work) = open.take()
+            {
+                emit(work)?;
             }
             let length = block.min(size - at);
             if now != before {

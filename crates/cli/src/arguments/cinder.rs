@@ -106,7 +106,7 @@ pub struct Form {
     pub description: Option<String>,
 
     /// When the backup was made, as Cinder writes it: 2026-08-21 18:05:24+00:00
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", value_parser = time)]
     pub created_at: Option<String>,
 
     /// File with the volume's metadata, as JSON, as Cinder puts them back at a restore
@@ -201,6 +201,15 @@ fn layer(text: &str) -> Result<(String, String), String> {
     }
 }
 
+/// Python's `str(datetime)`, kept as it is written; `None` is what Cinder writes where it does not know.
+fn time(text: &str) -> Result<String, String> {
+    let known = text.parse::<jiff::Timestamp>().is_ok() || text.parse::<jiff::civil::DateTime>().is_ok();
+    match known || text == "None" {
+        true => Ok(text.to_owned()),
+        false => Err("write it like 2026-08-21 18:05:24+00:00".to_owned()),
+    }
+}
+
 fn bytes(text: &str) -> Result<u64, String> {
     size::parse(text).filter(|bytes| *bytes > 0).ok_or_else(|| "write it like 52428800 or 50MiB".to_owned())
 }
@@ -208,6 +217,16 @@ fn bytes(text: &str) -> Result<u64, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn times_are_those_of_python() {
+        for text in ["2026-08-21 18:05:24+00:00", "2026-08-21 18:05:24.000250+00:00", "2026-08-21 18:05:24", "None"] {
+            assert_eq!(time(text).as_deref(), Ok(text));
+        }
+        for text in ["", "yesterday", "2026-13-01 00:00:00", "none"] {
+            assert!(time(text).is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn a_layer_is_a_container_and_a_prefix() {

@@ -1,5 +1,6 @@
 //! `cinder backup`
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -11,6 +12,7 @@ use serde::Serialize;
 use super::facts::{BackupFacts, place};
 use crate::arguments::cinder;
 use crate::context::Context;
+use crate::failure::Usage;
 use crate::output::{number, size};
 use crate::progress::Phase;
 
@@ -38,6 +40,10 @@ impl VolumeApi for Given {
 
 pub fn run(context: &Context, arguments: &cinder::Backup) -> anyhow::Result<()> {
     let form = &arguments.form;
+    if arguments.source == Path::new("-") {
+        let reason = "a stream cannot be backed up as Cinder does: give a file or a block device";
+        return Err(Usage(reason.to_owned()).into());
+    }
     let volume = VolumeFile::open(&arguments.source)?;
     let control = context.control();
     let volume_meta = super::volume_meta(form)?;

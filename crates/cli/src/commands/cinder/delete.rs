@@ -29,7 +29,10 @@ pub fn run(context: &Context, arguments: &cinder::Place) -> anyhow::Result<()> {
     let summary = driver.delete_backup(&backup)?;
     if !context.json() {
         for name in &summary.stray {
-            note(&format!("left: {name}, which is not one of a Cinder backup's objects"));
+            note(&format!("left: {name}, which is not one of this backup's objects"));
+        }
+        if summary.deleted == 0 {
+            note(&format!("there is nothing of a backup {} in {}", arguments.prefix, arguments.container));
         }
     }
     let deleted =

@@ -84,7 +84,9 @@ fn text(found: &Inspection) -> String {
     rows.extend(backup.display_name.clone().map(|name| ("name", name)));
     rows.extend(backup.display_description.clone().map(|text| ("description", text)));
     rows.push(("created", known(&backup.created_at)));
-    rows.push(("increment of", backup.parent_id.clone().unwrap_or_else(|| "nothing: a full backup".to_owned())));
+    let parent =
+        backup.parent_id.clone().or_else(|| found.version.as_ref().map(|_| "nothing: a full backup".to_owned()));
+    rows.push(("increment of", parent.unwrap_or_else(|| "unknown".to_owned())));
     rows.push(("size", size::show(found.volume_bytes)));
     let kinds: Vec<String> = found.compression.iter().map(|(name, count)| format!("{count} {name}")).collect();
     let kinds = if kinds.is_empty() { String::new() } else { format!(" ({})", kinds.join(", ")) };

@@ -14,7 +14,9 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use cinderblock_backend::Folder;
-use cinderblock_cinder::{BackendContainers, Backup, ChunkedBackupDriver, Context as DriverContext, Layout, VolumeApi};
+use cinderblock_cinder::{
+    BackendContainers, Backup, ChunkedBackupDriver, Context as DriverContext, Layout, VolumeApi, check_volume_meta,
+};
 use cinderblock_pipeline::{Control, Settings};
 
 use crate::arguments::cinder::{Command, Form, Root};
@@ -81,6 +83,11 @@ fn parent(driver: &Driver, form: &Form) -> anyhow::Result<Option<Backup>> {
 }
 
 fn volume_meta(form: &Form) -> anyhow::Result<Option<String>> {
-    let read = |path: &Path| fs::read_to_string(path).with_context(|| format!("reading {}", path.display()));
+    let read = |path: &Path| {
+        let text = fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
+        // What could not be put back must not be written down.
+        check_volume_meta(&text).with_context(|| format!("--volume-meta {}", path.display()))?;
+        Ok(text)
+    };
     form.volume_meta.as_deref().map(read).transpose()
 }
