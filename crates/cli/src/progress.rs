@@ -21,6 +21,8 @@ const MAX_DRAWS: u8 = 50;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
     Backup,
+    /// Writing a backup of Cinder's, which has no chunks that could be new.
+    CinderBackup,
     Restore,
     Verify,
 }
@@ -126,6 +128,7 @@ impl Reading {
                 add(format!("{} new", size::short(self.new)));
                 add(format!("{} stored", size::short(self.stored)));
             }
+            Phase::CinderBackup => add(format!("{} stored", size::short(self.stored))),
             Phase::Restore => add(format!("{} written", size::short(self.stored))),
             Phase::Verify => {}
         }

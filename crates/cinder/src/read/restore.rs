@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::atomic::Ordering;
 
-use cinderblock_pipeline::{NewFile, Target, open_existing};
+use cinderblock_pipeline::{NewFile, Progress, Target, open_existing};
 use rayon::ThreadPool;
 
 use super::existing::Comparison;
@@ -71,7 +71,9 @@ pub(crate) fn restore(run: &RestoreRun<'_>, target: &Target) -> (Result<RestoreS
 fn new(run: &RestoreRun<'_>, path: &Path, bytes: u64) -> Result<RestoreSummary, Error> {
     let file = NewFile::create(path, bytes)?;
     let output = Output::new(file.file(), path, true, &run.context.control.progress);
-    run.pass(&run.tasks(), Pass::Write(&output), &mut KnownZeros::default())?;
+    let tasks = run.tasks();
+    run.progress().total_bytes.fetch_add(bytes_of(&tasks), Ordering::Relaxed);
+    run.pass(&tasks, Pass::Write(&output), &mut KnownZeros::default())?;
     let summary = run.summary(&output);
     file.finish()?;
     Ok(summary)
@@ -82,8 +84,11 @@ fn existing(run: &RestoreRun<'_>, path: &Path, bytes: u64, partly_written: &mut 
     let output = Output::new(&file, path, false, &run.context.control.progress);
     let (mut tasks, mut zeros) = (run.tasks(), KnownZeros::default());
     let comparison = Comparison::new(&file, path, tasks.len());
+    let all = bytes_of(&tasks);
+    run.progress().total_bytes.fetch_add(all.saturating_mul(2), Ordering::Relaxed);
     run.pass(&tasks, Pass::Compare(&comparison), &mut zeros)?;
     tasks.retain(|task| comparison.differs(task));
+    run.progress().done_bytes.fetch_add(all - bytes_of(&tasks), Ordering::Relaxed);
     let written = run
         .pass(&tasks, Pass::Write(&output), &mut zeros)
         .and_then(|()| file.sync_all().map_err(|source| output.failed("syncing", 0, source)));
@@ -91,11 +96,19 @@ fn existing(run: &RestoreRun<'_>, path: &Path, bytes: u64, partly_written: &mut 
     written.map(|()| run.summary(&output))
 }
 
+fn bytes_of(tasks: &[Task<'_>]) -> u64 {
+    tasks.iter().map(|task| task.object.length).sum()
+}
+
 impl RestoreRun<'_> {
     fn summary(&self, output: &Output<'_>) -> RestoreSummary {
         let (written_bytes, zero_bytes) = output.counts();
         let objects = self.plan.reads.len() as u64;
         RestoreSummary { volume_bytes: self.plan.volume_bytes, objects, written_bytes, zero_bytes }
+    }
+
+    fn progress(&self) -> &Progress {
+        &self.context.control.progress
     }
 
     fn tasks(&self) -> Vec<Task<'_>> {
@@ -109,8 +122,6 @@ impl RestoreRun<'_> {
 
     /// Reads objects once.
     fn pass(&self, tasks: &[Task<'_>], pass: Pass<'_>, zeros: &mut KnownZeros) -> Result<(), Error> {
-        let bytes = tasks.iter().map(|task| task.object.length).sum();
-        self.context.control.progress.total_bytes.fetch_add(bytes, Ordering::Relaxed);
         let crew = Crew::new(self.context.control.cancel.clone());
         self.pool.in_place_scope(|workers| {
             if let Err(error) = self.give_work(workers, tasks, pass, (&crew, zeros)) {
@@ -186,6 +197,6 @@ impl RestoreRun<'_> {
     }
 
     fn done(&self, task: &Task<'_>) {
-        self.context.control.progress.done_bytes.fetch_add(task.object.length, Ordering::Relaxed);
+        self.progress().done_bytes.fetch_add(task.object.length, Ordering::Relaxed);
     }
 }

@@ -61,7 +61,7 @@ pub fn run(context: &Context, arguments: &cinder::Backup) -> anyhow::Result<()> 
         ..Backup::default()
     };
     let started = Instant::now();
-    let display = context.show_progress(&control, Phase::Backup);
+    let display = context.show_progress(&control, Phase::CinderBackup);
     let summary = driver.backup(&mut backup, &volume, parent.as_ref(), true);
     drop(display);
     answer(context, &backup, &summary?, started)

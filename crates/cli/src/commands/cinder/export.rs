@@ -26,7 +26,7 @@ pub fn run(context: &Context, arguments: &cinder::Export) -> anyhow::Result<()> 
     options.created_at.clone_from(&form.created_at);
     options.volume_meta = super::volume_meta(form)?;
     let started = Instant::now();
-    let display = context.show_progress(&control, Phase::Backup);
+    let display = context.show_progress(&control, Phase::CinderBackup);
     let exported = driver.export(&repository, &record, parent.as_ref(), &options);
     drop(display);
     let (backup, summary) = exported?;
