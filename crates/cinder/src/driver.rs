@@ -219,6 +219,8 @@ impl<S: ChunkedStorage> ChunkedBackupDriver<S> {
                 let (objects, stored_bytes) = (totals.objects, totals.stored_bytes);
                 Ok(BackupSummary { volume_bytes: volume.size(), objects, stored_bytes })
             }
+            // Somebody else is writing under the same prefix: the same backup, within the same second.
+            Err(error @ Error::Backend(cinderblock_backend::Error::AlreadyExists { .. })) => Err(error),
             Err(error) => {
                 let deleted = self.delete_backup(backup);
                 match error {

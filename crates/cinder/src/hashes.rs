@@ -40,6 +40,15 @@ impl<'s> HashStream<'s> {
 
     /// Appends the next `count` hashes, or as many as there are.
     pub(crate) fn take(&mut self, count: usize, hashes: &mut Vec<BlockHash>) -> Result<(), Error> {
+        self.each_part(count as u64, |part| hashes.extend_from_slice(part))
+    }
+
+    /// Passes over the next `count` hashes, or as many as there are.
+    pub(crate) fn skip(&mut self, count: u64) -> Result<(), Error> {
+        self.each_part(count, |_| {})
+    }
+
+    fn each_part(&mut self, count: u64, mut visit: impl FnMut(&[BlockHash])) -> Result<(), Error> {
         let mut missing = count;
         while missing > 0 {
             let rest = self.batch.get(self.used..).unwrap_or_default();
@@ -47,6 +56,7 @@ impl<'s> HashStream<'s> {
                 self.used = 0;
                 match self.batches.recv() {
                     Ok(batch) => self.batch = batch?,
+                    // The list has ended.
                     Err(_) => {
                         self.batch.clear();
                         return Ok(());
@@ -54,33 +64,10 @@ impl<'s> HashStream<'s> {
                 }
                 continue;
             }
-            let part = rest.get(..missing).unwrap_or(rest);
-            hashes.extend_from_slice(part);
-            missing -= part.len();
+            let part = usize::try_from(missing).ok().and_then(|missing| rest.get(..missing)).unwrap_or(rest);
+            visit(part);
+            missing -= part.len() as u64;
             self.used += part.len();
-        }
-        Ok(())
-    }
-
-    /// Passes over the next `count` hashes, or as many as there are.
-    pub(crate) fn skip(&mut self, count: u64) -> Result<(), Error> {
-        let mut left = count;
-        while left > 0 {
-            let here = (self.batch.len() - self.used) as u64;
-            if here == 0 {
-                self.used = 0;
-                match self.batches.recv() {
-                    Ok(batch) => self.batch = batch?,
-                    Err(_) => {
-                        self.batch.clear();
-                        return Ok(());
-                    }
-                }
-                continue;
-            }
-            let part = here.min(left);
-            self.used += part as usize;
-            left -= part;
         }
         Ok(())
     }
