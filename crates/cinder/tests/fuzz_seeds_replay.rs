@@ -5,6 +5,8 @@ use std::path::Path;
 
 #[path = "../../../fuzz/checks/metadata.rs"]
 mod metadata;
+#[path = "../../../fuzz/checks/restore.rs"]
+mod restore;
 #[path = "../../../fuzz/checks/sha256file.rs"]
 mod sha256file;
 
@@ -29,4 +31,9 @@ fn checks_of_metadata_hold_for_all_seeds() {
 #[test]
 fn checks_of_sha256file_hold_for_all_seeds() {
     replay("sha256file", sha256file::check);
+}
+
+#[test]
+fn checks_of_restore_hold_for_all_seeds() {
+    replay("restore", restore::check);
 }
