@@ -1,29 +1,36 @@
 //! [`Blocks`]: the SHA-256 of a volume's hash blocks.
 
+use std::sync::{Arc, OnceLock};
+
 use cinderblock_chunker::is_zero;
 use sha2::{Digest, Sha256};
 
 use crate::document::BlockHash;
 
-/// The grid of hash blocks, and the hash of a block of zeros, which is computed once.
-#[derive(Clone, Copy, Debug)]
+/// The grid of hash blocks, and the hash of a block of zeros, which is computed once, when it is first wanted: how long a block is
+/// may be anything that a document or an option says.
+#[derive(Clone, Debug)]
 pub struct Blocks {
     bytes: u64,
-    zeros: BlockHash,
+    zeros: Arc<OnceLock<BlockHash>>,
+}
+
+fn zeros(bytes: u64) -> BlockHash {
+    let mut hasher = Sha256::new();
+    let piece = [0; 4096];
+    let mut left = bytes;
+    while left > 0 {
+        let length = left.min(piece.len() as u64);
+        hasher.update(piece.get(..length as usize).unwrap_or(&piece));
+        left -= length;
+    }
+    hasher.finalize().into()
 }
 
 impl Blocks {
     /// Blocks of `bytes` bytes, at least 1.
     pub fn new(bytes: u64) -> Self {
-        let mut hasher = Sha256::new();
-        let piece = [0; 4096];
-        let mut left = bytes;
-        while left > 0 {
-            let length = left.min(piece.len() as u64);
-            hasher.update(piece.get(..length as usize).unwrap_or(&piece));
-            left -= length;
-        }
-        Self { bytes, zeros: hasher.finalize().into() }
+        Self { bytes, zeros: Arc::default() }
     }
 
     /// Bytes of a block; the last one of a volume may be shorter.
@@ -33,12 +40,16 @@ impl Blocks {
 
     /// The hash of one block (or the shorter last one) with these bytes.
     pub fn hash(&self, block: &[u8]) -> BlockHash {
-        if block.len() as u64 == self.bytes && is_zero(block) { self.zeros } else { Sha256::digest(block).into() }
+        if block.len() as u64 == self.bytes && is_zero(block) {
+            self.hash_of_zeros(self.bytes)
+        } else {
+            Sha256::digest(block).into()
+        }
     }
 
     /// The hash of a block of zeros that has `length` bytes.
     pub fn hash_of_zeros(&self, length: u64) -> BlockHash {
-        if length == self.bytes { self.zeros } else { Self::new(length).zeros }
+        if length == self.bytes { *self.zeros.get_or_init(|| zeros(length)) } else { zeros(length) }
     }
 
     /// How many blocks `bytes` bytes are.

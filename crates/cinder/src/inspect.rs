@@ -1,8 +1,10 @@
 //! Inspecting a backup: what is there, whether it is whole, and what is damaged.
 
 use std::ops::Range;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
+use std::sync::{Mutex, PoisonError};
+
+use sha2::{Digest, Sha256};
 
 use crate::backup::Backup;
 use crate::blocks::Blocks;
@@ -283,9 +285,35 @@ fn check_list(layer: &Layer, list: &Sha256File, found: &mut Inspection) {
 struct BlockCheck {
     blocks: Option<Blocks>,
     expected: Vec<BlockHash>,
-    /// Bytes of a block that is not whole yet.
-    rest: Mutex<Vec<u8>>,
-    next: AtomicU64,
+    state: Mutex<Checked>,
+}
+
+/// How far an object's blocks were checked. A block may be longer than memory.
+#[derive(Debug, Default)]
+struct Checked {
+    /// Blocks that are done.
+    blocks: usize,
+    /// The hash of the one that is not, so far, and how many bytes of it there were.
+    hasher: Sha256,
+    bytes: u64,
+}
+
+impl Checked {
+    /// Takes a part of a block, and gives its hash where it ends with it.
+    fn take(&mut self, part: &[u8], blocks: &Blocks, is_end: bool) -> Option<BlockHash> {
+        let length = self.bytes + part.len() as u64;
+        if length < blocks.bytes() && !is_end {
+            self.hasher.update(part);
+            self.bytes = length;
+            return None;
+        }
+        if self.bytes == 0 {
+            return Some(blocks.hash(part));
+        }
+        self.hasher.update(part);
+        self.bytes = 0;
+        Some(self.hasher.finalize_reset().into())
+    }
 }
 
 /// Takes the hashes of the objects' blocks from the list, which goes on from block `at`. Objects that are not on the grid of
@@ -308,8 +336,7 @@ fn take_hashes(
         let mut expected = Vec::new();
         stream.take(usize::try_from(count).unwrap_or(usize::MAX), &mut expected)?;
         *at = first + expected.len() as u64;
-        let (rest, next) = (Mutex::default(), AtomicU64::new(0));
-        checks.push(BlockCheck { blocks: Some(*blocks), expected, rest, next });
+        checks.push(BlockCheck { blocks: Some(blocks.clone()), expected, state: Mutex::default() });
     }
     Ok(checks)
 }
@@ -319,35 +346,23 @@ struct BlockChecks<'a>(&'a [BlockCheck]);
 
 impl Sink for BlockChecks<'_> {
     fn take(&self, task: &Task<'_>, offset: u64, bytes: &[u8]) -> Result<(), Error> {
-        let check = self.0.get(task.place).and_then(|check| Some((check, check.blocks?)));
+        let check = self.0.get(task.place).and_then(|check| Some((check, check.blocks.as_ref()?)));
         let Some((check, blocks)) = check else { return Ok(()) };
-        let mut rest = check.rest.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut state = check.state.lock().unwrap_or_else(PoisonError::into_inner);
         let ends = offset + bytes.len() as u64 == task.object.end();
         let mut bytes = bytes;
         while !bytes.is_empty() {
-            let missing = blocks.bytes() as usize - rest.len();
+            let missing = usize::try_from(blocks.bytes() - state.bytes).unwrap_or(usize::MAX);
             let (part, after) = bytes.split_at_checked(missing).unwrap_or((bytes, &[]));
             bytes = after;
-            let is_last = ends && after.is_empty();
-            if part.len() < missing && !is_last {
-                rest.extend_from_slice(part);
-                return Ok(());
-            }
-            let hash = if rest.is_empty() {
-                blocks.hash(part)
-            } else {
-                rest.extend_from_slice(part);
-                blocks.hash(&rest)
-            };
-            rest.clear();
-            let number = check.next.fetch_add(1, Ordering::Relaxed);
-            let expected = usize::try_from(number).ok().and_then(|number| check.expected.get(number));
-            if expected != Some(&hash) {
-                let at = task.object.offset + number * blocks.bytes();
+            let Some(hash) = state.take(part, blocks, ends && after.is_empty()) else { return Ok(()) };
+            if check.expected.get(state.blocks) != Some(&hash) {
+                let at = task.object.offset + state.blocks as u64 * blocks.bytes();
                 let reason =
                     format!("the block at byte {at} of the volume has another SHA-256 than the list of hashes states");
                 return Err(task.damaged(reason));
             }
+            state.blocks += 1;
         }
         Ok(())
     }

@@ -208,3 +208,34 @@ fn inspecting_compares_data_with_the_list_of_hashes() {
     assert!(found.damaged[0].reason.contains("SHA-256"), "{found:?}");
     assert_eq!(found.damaged[0].offset, Some(CHUNK as u64));
 }
+
+/// Sets the block size that the list of hashes states.
+fn state_block_size(place: &Place, backup: &Backup, bytes: u64) {
+    let (container, prefix) = (backup.container.as_deref().unwrap(), backup.service_metadata.as_deref().unwrap());
+    place.change(&format!("{container}/{prefix}_sha256file"), |text| {
+        let stated = String::from_utf8(text.clone()).unwrap();
+        *text = stated.replace("\"chunk_size\": 4096", &format!("\"chunk_size\": {bytes}")).into_bytes();
+    });
+}
+
+/// A block size is a number that anybody may have written: nothing is hashed or kept for its sake.
+#[test]
+fn a_list_that_states_enormous_blocks_is_told_at_once() {
+    let place = Place::new();
+    let driver = place.driver("none", CHUNK as u64, BLOCK as u64);
+    let backup = place.back_up(&driver, 1, &text(1, 10 * CHUNK), None).unwrap().0;
+    state_block_size(&place, &backup, u64::MAX);
+    let (container, prefix) = (backup.container.as_deref().unwrap(), backup.service_metadata.as_deref().unwrap());
+    let found = driver.inspect(container, prefix, true).unwrap();
+    assert!(!found.is_whole());
+    assert!(found.damaged.iter().any(|part| part.reason.contains("another SHA-256")), "{:?}", found.damaged);
+}
+
+#[test]
+fn blocks_that_are_not_memory_sized_are_refused_before_anything_is_hashed() {
+    let place = Place::new();
+    let driver = place.driver("none", 1 << 50, 1 << 50);
+    let error = place.back_up(&driver, 1, &[1; 1000], None).unwrap_err();
+    assert!(matches!(error, Error::NotEnoughMemory { .. }), "{error}");
+    assert!(place.objects().is_empty());
+}
