@@ -14,6 +14,10 @@ use crate::hashes::HashStream;
 /// Bytes of the volume that are hashed together, on all threads: 64 MiB, or one step where that is more.
 const WINDOW_BYTES: u64 = 64 << 20;
 
+/// Hash blocks of these at most, or one step where that has more: 131,072. Their hashes, the parent's, and the lists on the way
+/// are some 20 MiB.
+const WINDOW_BLOCKS: u64 = 1 << 17;
+
 thread_local! {
     static PIECE: RefCell<Piece> = RefCell::default();
 }
@@ -42,7 +46,8 @@ pub(super) fn scan(
     emit: &mut dyn FnMut(Work) -> Result<(), Error>,
 ) -> Result<(), Error> {
     let (size, block, step) = (run.volume.size(), run.blocks.bytes(), step_bytes(&run.blocks));
-    let window = (WINDOW_BYTES / step).max(1) * step;
+    let window_bytes = WINDOW_BYTES.min(WINDOW_BLOCKS.saturating_mul(block));
+    let window = (window_bytes / step).max(1) * step;
     let mut number = 1;
     let mut open: Option<Work> = None;
     let mut offset = 0;
