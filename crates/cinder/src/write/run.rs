@@ -15,7 +15,7 @@ use crate::blocks::Blocks;
 use crate::compression::{Algorithm, Compression};
 use crate::context::Context;
 use crate::crew::{Crew, Tokens};
-use crate::document::{ExtraMetadata, Head};
+use crate::document::{BlockHash, ExtraMetadata, Head};
 use crate::error::Error;
 use crate::hashes::HashStream;
 use crate::layout::ObjectPrefix;
@@ -211,9 +211,23 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
+    /// The hashes of the blocks of so many zeros, which begin on the grid.
+    fn hashes_of_zeros(&self, length: u64) -> impl Iterator<Item = BlockHash> {
+        let (whole, rest) = (length / self.blocks.bytes(), length % self.blocks.bytes());
+        let block = (whole > 0).then(|| self.blocks.hash_of_zeros(self.blocks.bytes()));
+        let last = (rest > 0).then(|| self.blocks.hash_of_zeros(rest));
+        block.into_iter().flat_map(move |hash| std::iter::repeat_n(hash, whole as usize)).chain(last)
+    }
+
     fn write_zeros(&self, work: &Work) -> Result<(), Error> {
         self.check()?;
         let Work { number, offset, length, .. } = *work;
+        if let Some(expected) = &work.expected {
+            let zeros = self.hashes_of_zeros(length);
+            if !zeros.eq(expected.iter().copied()) {
+                return Err(Error::VolumeChanged { offset, length });
+            }
+        }
         let object = self.zeros.get(length, self.compression.algorithm())?;
         let (name, writer) = self.begin_object(number)?;
         let (compressed, stored_bytes) = match object.write(&name, writer)? {
@@ -222,12 +236,7 @@ impl<'a> Run<'a> {
         };
         let mut hashes = Vec::new();
         if work.expected.is_none() {
-            let whole = length / self.blocks.bytes();
-            hashes.resize(whole as usize, self.blocks.hash_of_zeros(self.blocks.bytes()));
-            let rest = length % self.blocks.bytes();
-            if rest > 0 {
-                hashes.push(self.blocks.hash_of_zeros(rest));
-            }
+            hashes.extend(self.hashes_of_zeros(length));
             self.reporter.passed(length);
         }
         self.stored(Done { number, offset, length, md5: object.md5, compressed, stored_bytes, hashes })
