@@ -1,8 +1,9 @@
-//! Volumes that change while they are read.
+//! Volumes that change while they are read, and volumes that panic.
 
 mod common;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use cinderblock_chunker::Extent;
 use cinderblock_cinder::{Error, Volume};
@@ -11,16 +12,17 @@ use common::{Place, row, text};
 const BLOCK: u64 = 4096;
 const CHUNK: u64 = 4 * BLOCK;
 
-/// Bytes, part of which become zero once everything was read.
+/// Bytes, part of which become zero, or panic, once everything was read.
 struct Changing {
     bytes: Vec<u8>,
     size_read: AtomicU64,
     is_hole: AtomicBool,
+    panics: bool,
 }
 
 impl Changing {
-    fn new(bytes: Vec<u8>) -> Self {
-        Self { bytes, size_read: AtomicU64::new(0), is_hole: AtomicBool::new(false) }
+    fn new(bytes: Vec<u8>, panics: bool) -> Self {
+        Self { bytes, size_read: AtomicU64::new(0), is_hole: AtomicBool::new(false), panics }
     }
 }
 
@@ -37,6 +39,7 @@ impl Volume for Changing {
     }
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), Error> {
+        assert!(!self.panics, "as a volume of somebody else's might");
         buffer.copy_from_slice(&self.bytes[offset as usize..][..buffer.len()]);
         let read = self.size_read.fetch_add(buffer.len() as u64, Ordering::SeqCst) + buffer.len() as u64;
         if read >= self.size() {
@@ -68,8 +71,23 @@ fn a_part_that_became_a_hole_after_it_was_hashed_is_not_backed_up_as_zeros() {
     let driver = place.driver("none", CHUNK, BLOCK);
     let parent = place.back_up(&driver, 1, &text(1, 10 * CHUNK as usize), None).unwrap().0;
     let before = place.objects();
-    let volume = Changing::new(text(2, 10 * CHUNK as usize));
+    let volume = Changing::new(text(2, 10 * CHUNK as usize), false);
     let error = driver.backup(&mut row(2), &volume, Some(&parent), true).unwrap_err();
     assert!(matches!(error, Error::VolumeChanged { .. }), "{error}");
     assert_eq!(place.objects(), before);
+}
+
+#[test]
+fn a_worker_that_panics_keeps_nobody_waiting() {
+    let (sender, ended) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let place = Place::new();
+        let driver = place.driver("none", BLOCK, BLOCK);
+        // More objects than may be done ahead of the one that never is.
+        let volume = Changing::new(vec![1; 20_000 * BLOCK as usize], true);
+        let backup = || driver.backup(&mut row(1), &volume, None, true).map(drop);
+        let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(backup));
+        sender.send(outcome.is_err()).unwrap();
+    });
+    assert_eq!(ended.recv_timeout(Duration::from_secs(60)), Ok(true), "it panics, and does not wait for ever");
 }

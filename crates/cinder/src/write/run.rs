@@ -243,6 +243,18 @@ impl<'a> Run<'a> {
     }
 }
 
+/// A worker that panics does not tell the ledger of its object: nobody may wait for it.
+struct StopsOnPanic<'r, 'a>(&'r Run<'a>);
+
+impl Drop for StopsOnPanic<'_, '_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.crew.stop();
+            self.0.ledger.stop();
+        }
+    }
+}
+
 /// Gathers works into groups, and gives them to the workers as these become free.
 struct Giver<'s, 'scope, 'a> {
     run: &'scope Run<'a>,
@@ -282,6 +294,7 @@ impl<'scope> Giver<'_, 'scope, '_> {
         let run = self.run;
         self.workers.spawn(move |_| {
             let _token = token;
+            let _panic = StopsOnPanic(run);
             if let Err(error) = work() {
                 run.fail(error);
             }
