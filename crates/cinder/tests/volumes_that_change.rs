@@ -91,3 +91,26 @@ fn a_worker_that_panics_keeps_nobody_waiting() {
     });
     assert_eq!(ended.recv_timeout(Duration::from_secs(60)), Ok(true), "it panics, and does not wait for ever");
 }
+
+/// An object of zeros is compressed as a whole, which takes long where it is large.
+#[test]
+fn a_request_to_stop_is_heard_while_zeros_are_compressed() {
+    use cinderblock_pipeline::{CancelToken, Control, VolumeFile};
+
+    let place = Place::new();
+    let file = std::fs::File::create(place.path("zeros")).unwrap();
+    file.set_len(1 << 40).unwrap();
+    let volume = VolumeFile::open(&place.path("zeros")).unwrap();
+    let cancel = CancelToken::default();
+    let control = Control { cancel: cancel.clone(), ..Control::default() };
+    let context = cinderblock_cinder::Context { control, ..common::context("bz2") };
+    let backend = std::sync::Arc::clone(&place.memory) as std::sync::Arc<dyn cinderblock_backend::Backend>;
+    // One object of a tebibyte: some two hours of bzip2.
+    let driver = common::driver_on(backend, context, 1 << 40, 4 << 20);
+    let (sender, ended) = std::sync::mpsc::channel();
+    std::thread::spawn(move || sender.send(driver.backup(&mut row(1), &volume, None, false)).unwrap());
+    std::thread::sleep(Duration::from_millis(200));
+    cancel.cancel();
+    let outcome = ended.recv_timeout(Duration::from_secs(60)).unwrap();
+    assert!(matches!(outcome, Err(Error::BackupCancelled { .. })), "{outcome:?}");
+}

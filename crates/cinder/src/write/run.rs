@@ -228,9 +228,9 @@ impl<'a> Run<'a> {
                 return Err(Error::VolumeChanged { offset, length });
             }
         }
-        let object = self.zeros.get(length, self.compression.algorithm())?;
+        let object = self.zeros.get(length, self.compression.algorithm(), &self.crew)?;
         let (name, writer) = self.begin_object(number)?;
-        let (compressed, stored_bytes) = match object.write(&name, writer)? {
+        let (compressed, stored_bytes) = match object.write(&name, writer, &self.crew)? {
             Written::Stored(bytes) => (true, bytes),
             Written::NotSmaller => (false, length),
         };

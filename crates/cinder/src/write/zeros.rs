@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::piece::PIECE_BYTES;
 use super::sink::{Written, failed};
 use crate::compression::{Algorithm, Encoder};
+use crate::crew::Crew;
 use crate::error::Error;
 use crate::md5::Md5;
 use crate::storage::ObjectWriter;
@@ -28,11 +29,12 @@ const MAX_LENGTHS: usize = 64;
 #[derive(Debug, Default)]
 pub(super) struct ZeroObjects(Mutex<HashMap<u64, Arc<ZeroObject>>>);
 
-/// Calls `take` with `length` zeros, piece by piece.
-fn each_piece(length: u64, mut take: impl FnMut(&[u8]) -> Result<(), Error>) -> Result<(), Error> {
+/// Calls `take` with `length` zeros, piece by piece, as long as the crew goes on.
+fn each_piece(length: u64, crew: &Crew, mut take: impl FnMut(&[u8]) -> Result<(), Error>) -> Result<(), Error> {
     let zeros = vec![0; PIECE_BYTES as usize];
     let mut left = length;
     while left > 0 {
+        crew.check()?;
         let piece = left.min(PIECE_BYTES);
         take(zeros.get(..piece as usize).unwrap_or_default())?;
         left -= piece;
@@ -42,7 +44,7 @@ fn each_piece(length: u64, mut take: impl FnMut(&[u8]) -> Result<(), Error>) -> 
 
 impl ZeroObjects {
     /// The object of so many zeros.
-    pub(super) fn get(&self, length: u64, algorithm: Algorithm) -> Result<Arc<ZeroObject>, Error> {
+    pub(super) fn get(&self, length: u64, algorithm: Algorithm, crew: &Crew) -> Result<Arc<ZeroObject>, Error> {
         let mut made = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(object) = made.get(&length) {
             return Ok(Arc::clone(object));
@@ -53,7 +55,7 @@ impl ZeroObjects {
             Algorithm::None => None,
             algorithm => Some(Encoder::new(algorithm, Vec::new(), length).map_err(wrong)?),
         };
-        each_piece(length, |piece| {
+        each_piece(length, crew, |piece| {
             md5.update(piece);
             encoder.iter_mut().try_for_each(|encoder| encoder.write_all(piece)).map_err(wrong)
         })?;
@@ -70,14 +72,19 @@ impl ZeroObjects {
 
 impl ZeroObject {
     /// Writes the object. Not smaller means here that it was stored as it is, which Cinder then says of it.
-    pub(super) fn write(&self, name: &str, mut writer: Box<dyn ObjectWriter + '_>) -> Result<Written, Error> {
+    pub(super) fn write(
+        &self,
+        name: &str,
+        mut writer: Box<dyn ObjectWriter + '_>,
+        crew: &Crew,
+    ) -> Result<Written, Error> {
         let written = match &self.packed {
             Some(packed) => {
                 writer.write_all(packed).map_err(|error| failed(name, error))?;
                 Written::Stored(packed.len() as u64)
             }
             None => {
-                each_piece(self.length, |piece| writer.write_all(piece).map_err(|error| failed(name, error)))?;
+                each_piece(self.length, crew, |piece| writer.write_all(piece).map_err(|error| failed(name, error)))?;
                 Written::NotSmaller
             }
         };
