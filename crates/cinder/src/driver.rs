@@ -11,7 +11,7 @@ use crate::hashes;
 use crate::layout::{ObjectKind, ObjectPrefix};
 use crate::storage::ChunkedStorage;
 use crate::volume::Volume;
-use crate::write::{Facts, Run};
+use crate::write::{Facts, Own, Run};
 
 /// Bytes of a GiB, Cinder's unit for volumes.
 pub(crate) const GIB: u64 = 1 << 30;
@@ -202,10 +202,11 @@ impl<S: ChunkedStorage> ChunkedBackupDriver<S> {
             version: Self::DRIVER_VERSION.to_owned(),
             volume_id: backup.volume_id.clone(),
         };
+        let own = Own::default();
         let written = (|| {
             let run = Run::new(
                 (&self.context, &self.pool, &self.storage),
-                (backup, &container, prefix.clone()),
+                (backup, &container, prefix.clone(), &own),
                 (volume, &facts),
                 (&head, Blocks::new(block), self.chunk_size_bytes),
             )?;
@@ -222,7 +223,8 @@ impl<S: ChunkedStorage> ChunkedBackupDriver<S> {
             // Somebody else is writing under the same prefix: the same backup, within the same second.
             Err(error @ Error::Backend(cinderblock_backend::Error::AlreadyExists { .. })) => Err(error),
             Err(error) => {
-                let deleted = self.delete_backup(backup);
+                // Not what is there under the prefix: what another backup has made that came to the same one is not this one's.
+                let deleted = own.each(&prefix, |name| self.storage.delete_object(&container, name));
                 match error {
                     // That the objects are gone is part of what this error says.
                     error if error.is_cancelled() => {

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use cinderblock_backend::{Backend, Faulty, Kind, Memory, Rule};
-use cinderblock_cinder::{Backup, Context, Error};
+use cinderblock_cinder::{
+    BackendContainers, Backup, ChunkedBackupDriver, ChunkedStorage, Context, Error, Layout, ObjectReader, ObjectWriter,
+};
 use cinderblock_pipeline::{CancelToken, Control, Settings, Target};
 use common::{Place, VOLUME, context, driver_on, row, text};
 
@@ -168,4 +170,83 @@ fn deleting_takes_only_a_backups_own_objects() {
     assert_eq!(driver.delete_backup(&chain[0]).unwrap().deleted, 0, "that they are missing is no error");
     let left = place.objects();
     assert!(left.iter().all(|name| name.starts_with(chain[1].container.as_deref().unwrap())) && left.len() == 5);
+}
+
+/// Storage of which the first listing comes too early to show what another process is about to make, in the same second and for
+/// the same id.
+#[derive(Debug)]
+struct SamePrefix {
+    inner: BackendContainers<Arc<dyn Backend>>,
+    prefix: String,
+    listings: AtomicU64,
+}
+
+impl ChunkedStorage for SamePrefix {
+    fn put_container(&self, container: &str, create: bool) -> Result<(), Error> {
+        self.inner.put_container(container, create)
+    }
+
+    fn get_container_entries(
+        &self,
+        container: &str,
+        prefix: &str,
+        visit: &mut dyn FnMut(&str) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        match self.listings.fetch_add(1, Ordering::Relaxed) {
+            0 => Ok(()),
+            _ => self.inner.get_container_entries(container, prefix, visit),
+        }
+    }
+
+    fn get_object_writer<'a>(
+        &'a self,
+        container: &str,
+        object_name: &str,
+        extra_metadata: Option<&serde_json::Value>,
+    ) -> Result<Box<dyn ObjectWriter + 'a>, Error> {
+        self.inner.get_object_writer(container, object_name, extra_metadata)
+    }
+
+    fn get_object_reader<'a>(
+        &'a self,
+        container: &str,
+        object_name: &str,
+        extra_metadata: Option<&serde_json::Value>,
+    ) -> Result<ObjectReader<'a>, Error> {
+        self.inner.get_object_reader(container, object_name, extra_metadata)
+    }
+
+    fn object_size(&self, container: &str, object_name: &str) -> Result<u64, Error> {
+        self.inner.object_size(container, object_name)
+    }
+
+    fn delete_object(&self, container: &str, object_name: &str) -> Result<(), Error> {
+        self.inner.delete_object(container, object_name)
+    }
+
+    fn generate_object_name_prefix(&self, _backup: &Backup) -> Result<String, Error> {
+        Ok(self.prefix.clone())
+    }
+
+    fn update_container_name(&self, backup: &Backup, container: Option<&str>) -> Result<Option<String>, Error> {
+        self.inner.update_container_name(backup, container)
+    }
+}
+
+#[test]
+fn a_backup_that_meets_another_under_its_prefix_leaves_that_ones_objects() {
+    let place = Place::new();
+    let bytes = text(1, 20 * CHUNK as usize);
+    let driver = place.driver("none", CHUNK, BLOCK);
+    let theirs = place.back_up(&driver, 1, &bytes, None).unwrap().0;
+    let objects = place.objects();
+
+    let inner = BackendContainers::new(Arc::clone(&place.memory) as Arc<dyn Backend>, Layout::Posix, "");
+    let prefix = theirs.service_metadata.clone().unwrap();
+    let storage = SamePrefix { inner, prefix, listings: AtomicU64::new(0) };
+    let second = ChunkedBackupDriver::new(context("none"), storage, CHUNK, BLOCK, None, false).unwrap();
+    let error = second.backup(&mut row(1), &place.volume("volume", &bytes), None, false).unwrap_err();
+    assert!(matches!(&error, Error::Backend(error) if error.is_already_exists()), "{error}");
+    assert_eq!(place.objects(), objects);
+    assert_eq!(place.restore_new(&driver, &[theirs]).unwrap(), bytes);
 }

@@ -126,7 +126,7 @@ fn pass(run: &Run<'_>, works: &[&Work], algorithm: Algorithm, hashed: bool) -> R
         }
     }
     let ends = sinks.into_par_iter().zip(lanes).zip(md5s).map(|((sink, lane), md5)| {
-        let written = sink.finish()?;
+        let written = sink.finish(run.own, lane.work.number)?;
         Ok(Passed { md5: md5.finish(), hashes: lane.hashes, written })
     });
     ends.collect()

@@ -5,6 +5,7 @@ use std::io::{self, BufWriter};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::group::Done;
+use super::own::Own;
 use super::sink::failed;
 use crate::compression::Compression;
 use crate::document::BlockHash;
@@ -117,14 +118,15 @@ impl<'a> Ledger<'a> {
     }
 
     /// Makes both documents visible, the hashes first, as Cinder does: with its metadata, a backup is whole.
-    pub(super) fn finish(self, parent_id: Option<&str>, volume_meta: Option<&str>) -> Result<Totals, Error> {
+    pub(super) fn finish(self, own: &Own, parent_id: Option<&str>, volume_meta: Option<&str>) -> Result<Totals, Error> {
         let Self { prefix, state, .. } = self;
         let State { next, metadata, hashes, stored_bytes, .. } =
             state.into_inner().unwrap_or_else(PoisonError::into_inner);
         let hashes = hashes.finish().and_then(whole).map_err(|error| failed(&prefix.sha256file(), error))?;
-        hashes.finish()?;
+        own.document(&prefix.sha256file(), || Ok(hashes.finish()?))?;
         let metadata = metadata.finish(parent_id, volume_meta).and_then(whole);
-        metadata.map_err(|error| failed(&prefix.metadata(), error))?.finish()?;
+        let metadata = metadata.map_err(|error| failed(&prefix.metadata(), error))?;
+        own.document(&prefix.metadata(), || Ok(metadata.finish()?))?;
         Ok(Totals { objects: next - 1, stored_bytes })
     }
 }

@@ -10,6 +10,7 @@
 
 mod group;
 mod ledger;
+mod own;
 mod piece;
 mod report;
 mod run;
@@ -17,4 +18,5 @@ mod scan;
 mod sink;
 mod zeros;
 
+pub(crate) use self::own::Own;
 pub(crate) use self::run::{Facts, Run};

@@ -5,6 +5,7 @@ use rayon::{Scope, ThreadPool};
 
 use super::group::{self, Done, Work};
 use super::ledger::{Ledger, Totals};
+use super::own::Own;
 use super::piece::piece_bytes;
 use super::report::Reporter;
 use super::scan;
@@ -84,6 +85,7 @@ pub(crate) struct Run<'a> {
     pub(super) blocks: Blocks,
     pub(super) chunk_bytes: u64,
     pub(super) ledger: Ledger<'a>,
+    pub(super) own: &'a Own,
     pub(super) reporter: Reporter<'a>,
     storage: &'a dyn ChunkedStorage,
     container: &'a str,
@@ -98,7 +100,7 @@ impl<'a> Run<'a> {
     /// Begins the documents. Container and prefix of `backup` are set.
     pub(crate) fn new(
         (context, pool, storage): (&'a Context, &'a ThreadPool, &'a dyn ChunkedStorage),
-        (backup, container, prefix): (&'a Backup, &'a str, ObjectPrefix),
+        (backup, container, prefix, own): (&'a Backup, &'a str, ObjectPrefix, &'a Own),
         (volume, facts): (&'a dyn Volume, &'a Facts),
         (head, blocks, chunk_bytes): (&Head, Blocks, u64),
     ) -> Result<Self, Error> {
@@ -117,6 +119,7 @@ impl<'a> Run<'a> {
             blocks,
             chunk_bytes,
             ledger,
+            own,
             reporter: Reporter::new(context, backup, volume.size()),
             storage,
             container,
@@ -151,7 +154,7 @@ impl<'a> Run<'a> {
 
     /// Writes both documents.
     pub(crate) fn finish(self, parent_id: Option<&str>, volume_meta: Option<&str>) -> Result<Totals, Error> {
-        self.ledger.finish(parent_id, volume_meta)
+        self.ledger.finish(self.own, parent_id, volume_meta)
     }
 
     fn give_work<'scope>(
@@ -230,7 +233,7 @@ impl<'a> Run<'a> {
         }
         let object = self.zeros.get(length, self.compression.algorithm(), &self.crew)?;
         let (name, writer) = self.begin_object(number)?;
-        let (compressed, stored_bytes) = match object.write(&name, writer, &self.crew)? {
+        let (compressed, stored_bytes) = match object.write(&name, writer, (number, self.own, &self.crew))? {
             Written::Stored(bytes) => (true, bytes),
             Written::NotSmaller => (false, length),
         };

@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 
+use super::own::Own;
 use crate::compression::{Algorithm, Encoder};
 use crate::error::Error;
 use crate::storage::ObjectWriter;
@@ -72,14 +73,14 @@ impl<'a> Sink<'a> {
     }
 
     /// Ends the object. Cinder stores an object as it is where compressing does not make it smaller.
-    pub(super) fn finish(self) -> Result<Written, Error> {
+    pub(super) fn finish(self, own: &Own, number: u64) -> Result<Written, Error> {
         let not_smaller = |bytes| self.compressed && bytes >= self.plain_bytes;
         let Some(encoder) = self.encoder else { return Ok(Written::NotSmaller) };
         let Counted { writer, bytes } = encoder.finish().map_err(|error| failed(&self.name, error))?;
         if not_smaller(bytes) {
             return Ok(Written::NotSmaller);
         }
-        writer.finish()?;
+        own.data(number, &self.name, || Ok(writer.finish()?))?;
         Ok(Written::Stored(bytes))
     }
 }

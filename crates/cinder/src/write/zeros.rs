@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::io::Write;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::own::Own;
 use super::piece::PIECE_BYTES;
 use super::sink::{Written, failed};
 use crate::compression::{Algorithm, Encoder};
@@ -76,7 +77,7 @@ impl ZeroObject {
         &self,
         name: &str,
         mut writer: Box<dyn ObjectWriter + '_>,
-        crew: &Crew,
+        (number, own, crew): (u64, &Own, &Crew),
     ) -> Result<Written, Error> {
         let written = match &self.packed {
             Some(packed) => {
@@ -88,7 +89,7 @@ impl ZeroObject {
                 Written::NotSmaller
             }
         };
-        writer.finish()?;
+        own.data(number, name, || Ok(writer.finish()?))?;
         Ok(written)
     }
 }
