@@ -220,8 +220,6 @@ impl<S: ChunkedStorage> ChunkedBackupDriver<S> {
                 let (objects, stored_bytes) = (totals.objects, totals.stored_bytes);
                 Ok(BackupSummary { volume_bytes: volume.size(), objects, stored_bytes })
             }
-            // Somebody else is writing under the same prefix: the same backup, within the same second.
-            Err(error @ Error::Backend(cinderblock_backend::Error::AlreadyExists { .. })) => Err(error),
             Err(error) => {
                 // Not what is there under the prefix: what another backup has made that came to the same one is not this one's.
                 let deleted = own.each(&prefix, |name| self.storage.delete_object(&container, name));
