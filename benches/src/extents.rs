@@ -92,10 +92,20 @@ pub fn copy_dense(source: &Path, target: &Path) -> Result<()> {
 /// # Errors
 /// Their lengths or their bytes differ, or either cannot be read.
 pub fn compare(one: &Path, other: &Path) -> Result<()> {
-    let names = || format!("{} and {}", one.display(), other.display());
-    let (a, b) = (open(one)?, open(other)?);
-    let end = a.metadata()?.len();
-    anyhow::ensure!(end == b.metadata()?.len(), "{} differ in length", names());
+    let (length, wanted) = (open(one)?.metadata()?.len(), open(other)?.metadata()?.len());
+    anyhow::ensure!(length == wanted, "{} and {} differ in length", one.display(), other.display());
+    compare_beginning(one, other)
+}
+
+/// Fails where the file `whole` does not begin with the bytes of the file `beginning`, naming the
+/// first byte that differs.
+///
+/// # Errors
+/// It is shorter, their bytes differ, or either cannot be read.
+pub fn compare_beginning(whole: &Path, beginning: &Path) -> Result<()> {
+    let names = || format!("{} and {}", whole.display(), beginning.display());
+    let (a, b) = (open(whole)?, open(beginning)?);
+    let end = b.metadata()?.len();
     let (mut left, mut right) = (vec![0; UNIT], vec![0; UNIT]);
     let mut offset = 0;
     while offset < end {

@@ -1,7 +1,8 @@
 //! Benchmarks of cinderblock.
 //!
 //! - The programs measure whole runs: `family` times the `cinderblock` command on a family of
-//!   similar volumes, interleaved with its own limit; `limit` prints the limit alone.
+//!   similar volumes, interleaved with its own limit; `limit` prints the limit alone; `cinder` times the commands for
+//!   OpenStack Cinder's backups beside Cinder's own driver.
 //! - `benches/*.rs` measure the parts with criterion.
 //!
 //! The limit is what the same threads need for the work that no deduplicating backup can leave
@@ -22,6 +23,7 @@
 //! # Ok::<(), anyhow::Error>(())
 //! ```
 
+pub mod cinder;
 pub mod command;
 pub mod extents;
 pub mod limit;

@@ -183,18 +183,18 @@ impl Both {
     }
 }
 
-/// Runs both, the limit first or last: whoever comes second finds the processor's caches warm, so
-/// the rounds alternate.
-fn in_turn<L, C>(
-    limit_first: bool,
-    limit: impl FnOnce() -> Result<L>,
-    command: impl FnOnce() -> Result<C>,
-) -> Result<(L, C)> {
-    if limit_first {
-        let limit = limit()?;
-        Ok((limit, command()?))
+/// Runs both, `one` first or last: whoever comes second finds the processor's caches warm, so the
+/// rounds alternate.
+pub(crate) fn in_turn<A, B>(
+    one_first: bool,
+    one: impl FnOnce() -> Result<A>,
+    other: impl FnOnce() -> Result<B>,
+) -> Result<(A, B)> {
+    if one_first {
+        let one = one()?;
+        Ok((one, other()?))
     } else {
-        let command = command()?;
-        Ok((limit()?, command))
+        let other = other()?;
+        Ok((one()?, other))
     }
 }

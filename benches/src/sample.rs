@@ -1,6 +1,9 @@
 //! Data to measure with.
 
-use std::fs;
+use std::collections::HashSet;
+use std::fs::{self, File};
+use std::io::Write;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
@@ -70,9 +73,62 @@ pub fn programs(length: usize) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// Writes `length` pseudo-random bytes, which `seed` determines, to the new file `path`.
+///
+/// # Errors
+/// `path` exists, or cannot be written.
+pub fn write_garbage(path: &Path, length: u64, seed: u64) -> Result<()> {
+    let context = || format!("cannot write {}", path.display());
+    let mut file = File::create_new(path).with_context(context)?;
+    let (mut random, mut bytes) = (Random::new(seed), vec![0; 1 << 20]);
+    let mut left = length;
+    while left > 0 {
+        let part = &mut bytes[..left.min(1 << 20) as usize];
+        random.fill(part);
+        file.write_all(part).with_context(context)?;
+        left -= part.len() as u64;
+    }
+    Ok(())
+}
+
+/// Overwrites one in `every` of the whole blocks of `block` bytes of the file `path`, chosen at
+/// random, with data that compresses to about half. `seed` determines which and with what.
+///
+/// # Errors
+/// The file cannot be written.
+pub fn change_blocks(path: &Path, block: u64, every: u64, seed: u64) -> Result<()> {
+    let context = || format!("cannot change {}", path.display());
+    let file = File::options().write(true).open(path).with_context(context)?;
+    let blocks = file.metadata().with_context(context)?.len() / block;
+    let (mut random, mut bytes) = (Random::new(seed), vec![0; block as usize]);
+    let mut changed = HashSet::new();
+    while (changed.len() as u64) < blocks / every {
+        let number = random.next_u64() % blocks;
+        if changed.insert(number) {
+            random.fill_half_compressible(&mut bytes);
+            file.write_all_at(&bytes, number * block).with_context(context)?;
+        }
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn as_many_blocks_change_as_asked() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("volume");
+        let length = 200 * 4096 + 5;
+        write_garbage(&path, length, 7).unwrap();
+        let before = fs::read(&path).unwrap();
+        assert_eq!(before.len() as u64, length);
+        change_blocks(&path, 4096, 100, 1).unwrap();
+        let after = fs::read(&path).unwrap();
+        assert_eq!(before.chunks(4096).zip(after.chunks(4096)).filter(|(one, other)| one != other).count(), 2);
+        assert_eq!(before.len(), after.len());
+    }
 
     #[test]
     fn half_compressible_data_compresses_to_about_half_and_never_repeats() {
