@@ -40,6 +40,11 @@ pub fn check_volume_meta(text: &str) -> Result<(), Error> {
     }
 }
 
+/// The volume's metadata; as in Cinder, an empty text is none.
+fn volume_meta(layer: &Layer) -> Option<&str> {
+    layer.metadata.volume_meta.as_deref().filter(|text| !text.is_empty())
+}
+
 impl<S: ChunkedStorage> ChunkedBackupDriver<S> {
     /// Reads the metadata under a prefix.
     ///
@@ -125,7 +130,7 @@ impl<S: ChunkedStorage> ChunkedBackupDriver<S> {
         };
         for layer in layers {
             layer.check_listing(self.storage())?;
-            layer.metadata.volume_meta.as_deref().map_or(Ok(()), check_volume_meta)?;
+            volume_meta(layer).map_or(Ok(()), check_volume_meta)?;
         }
         let plan = RestorePlan::new(layers);
         let run =
@@ -144,7 +149,7 @@ impl<S: ChunkedStorage> ChunkedBackupDriver<S> {
         })?;
         let api: Option<&Arc<dyn VolumeApi>> = self.context().volume_api.as_ref();
         for layer in layers {
-            if let (Some(api), Some(volume_meta)) = (api, &layer.metadata.volume_meta) {
+            if let (Some(api), Some(volume_meta)) = (api, volume_meta(layer)) {
                 api.put_metadata(volume_id, volume_meta)?;
             }
         }

@@ -4,8 +4,9 @@ use rayon::ThreadPool;
 
 use crate::backup::Backup;
 use crate::blocks::Blocks;
+use crate::chain::check_volume_meta;
 use crate::context::Context;
-use crate::document::{ExtraMetadata, Head};
+use crate::document::{ExtraMetadata, Head, MAX_NAME_BYTES, MAX_TEXT_BYTES, MAX_VOLUME_META_BYTES};
 use crate::error::Error;
 use crate::hashes;
 use crate::layout::{ObjectKind, ObjectPrefix};
@@ -88,6 +89,26 @@ pub(crate) fn restore_version(version: &str) -> Result<RestoreVersion, Error> {
     }
 }
 
+/// Refuses texts that are longer than a reader accepts: there would be a backup that cannot be restored.
+fn check_lengths(backup: &Backup, volume_meta: Option<&str>) -> Result<(), Error> {
+    let texts = [
+        ("id", Some(backup.id.as_str()), MAX_NAME_BYTES),
+        ("volume's id", Some(backup.volume_id.as_str()), MAX_NAME_BYTES),
+        ("time", Some(backup.created_at.as_str()), MAX_NAME_BYTES),
+        ("name", backup.display_name.as_deref(), MAX_TEXT_BYTES),
+        ("description", backup.display_description.as_deref(), MAX_TEXT_BYTES),
+        ("volume metadata", volume_meta, MAX_VOLUME_META_BYTES),
+    ];
+    for (what, text, limit) in texts {
+        let bytes = text.map_or(0, str::len);
+        if bytes > limit {
+            let reason = format!("its {what} would have {bytes} bytes, more than {limit}");
+            return Err(Error::InvalidBackup { reason });
+        }
+    }
+    Ok(())
+}
+
 impl<S: ChunkedStorage> ChunkedBackupDriver<S> {
     /// A driver that keeps backups in `storage`.
     ///
@@ -144,7 +165,8 @@ impl<S: ChunkedStorage> ChunkedBackupDriver<S> {
     ///
     /// # Errors
     /// [`Error::InvalidBackup`] as in Cinder: a chunk size that is not a multiple of the block size; a parent with another block
-    /// size, or of a smaller volume. [`Error::BackupCancelled`]; or what volume or storage say.
+    /// size, or of a smaller volume; a text that is too long to be read again. [`Error::BackupOperation`] for volume metadata that
+    /// could not be put back. [`Error::BackupCancelled`]; or what volume or storage say.
     pub fn backup(
         &self,
         backup: &mut Backup,
@@ -156,6 +178,9 @@ impl<S: ChunkedStorage> ChunkedBackupDriver<S> {
         self.write(backup, volume, parent, &|backup| {
             let api = self.context.volume_api.as_ref().filter(|_| backup_metadata);
             let volume_meta = api.map_or(Ok(None), |api| api.get_metadata(&backup.volume_id))?;
+            // As in Cinder, an empty text is none. What no restore would take is better refused now.
+            let volume_meta = volume_meta.filter(|text| !text.is_empty());
+            volume_meta.as_deref().map_or(Ok(()), check_volume_meta)?;
             Ok(Facts { volume_meta, extra_metadata: extra_metadata.as_ref().and_then(ExtraMetadata::new) })
         })
     }
@@ -178,6 +203,7 @@ impl<S: ChunkedStorage> ChunkedBackupDriver<S> {
         backup.parent_id = parent.map(|parent| parent.id.clone());
         let parent = parent.map(|parent| self.check_parent(backup, parent)).transpose()?;
         let facts = facts(backup)?;
+        check_lengths(backup, facts.volume_meta.as_deref())?;
 
         let given = backup.container.take();
         let container = self.storage.update_container_name(backup, given.as_deref())?;

@@ -110,13 +110,64 @@ fn the_volumes_metadata_are_put_back_once_for_each_layer() {
     assert_eq!(*api.put.lock().unwrap(), texts);
 }
 
+/// Writes other metadata of the volume into a backup.
+fn with_volume_meta(text: &str) -> (Place, Vec<cinderblock_cinder::Backup>) {
+    let (place, chain) = chain_with(&["{\"version\": 2}"]);
+    let [backup] = chain.as_slice() else { unreachable!() };
+    let (container, prefix) = (backup.container.as_deref().unwrap(), backup.service_metadata.as_deref().unwrap());
+    place.change(&format!("{container}/{prefix}_metadata"), |bytes| {
+        let written = String::from_utf8(bytes.clone()).unwrap();
+        let quoted = serde_json::to_string(text).unwrap();
+        *bytes = written.replace("\"{\\\"version\\\": 2}\"", &quoted).into_bytes();
+        assert_ne!(*bytes, written.as_bytes());
+    });
+    (place, chain)
+}
+
 #[test]
 fn metadata_of_an_unknown_version_are_refused_before_a_target_is_touched() {
-    for text in ["{\"version\": 3}", "{}", "3", ""] {
-        let (place, chain) = chain_with(&[text]);
+    for text in ["{\"version\": 3}", "{}", "3"] {
+        let (place, chain) = with_volume_meta(text);
         let driver = place.driver("none", CHUNK, BLOCK);
         let error = driver.restore(&chain, VOLUME, &Target::New(place.path("restored"))).unwrap_err();
         assert!(matches!(error, Error::BackupOperation { .. }), "{text}: {error}");
         assert!(!place.path("restored").exists());
     }
+}
+
+/// Such a backup could be written, and not restored.
+#[test]
+fn metadata_that_no_restore_takes_are_refused_before_a_backup_is_written() {
+    for text in ["{\"version\": 3}", "{}", "3", "no JSON"] {
+        let place = Place::new();
+        let api = Api { given: Some(text.to_owned()), put: Mutex::default() };
+        let context = Context { volume_api: Some(Arc::new(api)), ..context("none") };
+        let driver = driver_on(Arc::clone(&place.memory) as Arc<dyn Backend>, context, CHUNK, BLOCK);
+        let error = place.back_up(&driver, 1, &common::text(1, 1000), None).unwrap_err();
+        assert!(matches!(error, Error::BackupOperation { .. }), "{text}: {error}");
+        assert!(place.objects().is_empty());
+    }
+}
+
+/// `if volume_meta:` is false for it in Cinder.
+#[test]
+fn an_empty_text_is_no_metadata() {
+    let (place, chain) = with_volume_meta("");
+    let bytes = place.restore_new(&place.driver("none", CHUNK, BLOCK), &chain).unwrap();
+    assert_eq!(bytes, common::text(1, 1000));
+    let (place, chain) = chain_with(&[""]);
+    let driver = place.driver("none", CHUNK, BLOCK);
+    assert_eq!(common::layer(&driver, &chain[0]).metadata.volume_meta, None);
+}
+
+#[test]
+fn texts_that_no_reader_takes_are_refused_before_a_backup_is_written() {
+    let place = Place::new();
+    let driver = place.driver("none", CHUNK, BLOCK);
+    let volume = place.volume("volume", &text(1, 1000));
+    let mut backup = row(1);
+    backup.created_at = "x".repeat(1025);
+    let error = driver.backup(&mut backup, &volume, None, true).unwrap_err();
+    assert!(matches!(error, Error::InvalidBackup { .. }), "{error}");
+    assert!(place.objects().is_empty());
 }

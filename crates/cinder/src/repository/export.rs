@@ -5,6 +5,7 @@ use cinderblock_store::{Record, Repository};
 
 use super::facts;
 use crate::backup::Backup;
+use crate::chain::check_volume_meta;
 use crate::driver::{BackupSummary, ChunkedBackupDriver};
 use crate::error::Error;
 use crate::storage::ChunkedStorage;
@@ -46,7 +47,7 @@ impl<S: ChunkedStorage> ChunkedBackupDriver<S> {
     /// volume. What is known as the SHA-256 of a chunk is not computed again.
     ///
     /// # Errors
-    /// Those of [`backup`](Self::backup).
+    /// Those of [`backup`](Self::backup). What Cinder once said of a backup is not judged.
     pub fn export(
         &self,
         repository: &Repository,
@@ -74,6 +75,7 @@ impl<S: ChunkedStorage> ChunkedBackupDriver<S> {
             created_at: options.created_at.clone().unwrap_or(created_at),
             ..Backup::default()
         };
+        options.volume_meta.as_deref().map_or(Ok(()), check_volume_meta)?;
         let facts = Facts {
             volume_meta: given(&options.volume_meta, known.as_ref().map(|known| known.volume_meta.clone()), &None),
             extra_metadata: known.and_then(|known| known.extra_metadata),
