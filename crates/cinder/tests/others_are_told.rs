@@ -39,6 +39,10 @@ fn progress_is_a_true_percentage_told_every_so_many_chunks() {
     assert!(full.is_sorted() && full.iter().all(|percent| (5.0..=100.0).contains(percent)), "{full:?}");
     assert!(full[0] < 30.0, "{full:?}");
     assert_eq!(full.last(), Some(&100.0));
+    // The next backup by the same driver begins at nothing again.
+    driver.backup(&mut row(2), &volume, None, false).unwrap();
+    let next = std::mem::take(&mut *heard.lock().unwrap());
+    assert!(next[0] < 30.0 && next.is_sorted(), "{next:?}");
 }
 
 #[test]

@@ -13,6 +13,7 @@ pub(super) struct Reporter<'a> {
     context: &'a Context,
     backup: &'a Backup,
     total_bytes: u64,
+    /// Of this backup: the context's own count goes on from one to the next.
     done_bytes: AtomicU64,
     chunks: AtomicU64,
     objects: AtomicU64,
@@ -23,14 +24,8 @@ impl<'a> Reporter<'a> {
         let progress = &context.control.progress;
         // Whoever watches may watch several operations, one after the other.
         progress.total_bytes.fetch_add(total_bytes, Ordering::Relaxed);
-        Self {
-            context,
-            backup,
-            total_bytes,
-            done_bytes: AtomicU64::new(0),
-            chunks: AtomicU64::new(0),
-            objects: AtomicU64::new(0),
-        }
+        let (done_bytes, chunks, objects) = (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
+        Self { context, backup, total_bytes, done_bytes, chunks, objects }
     }
 
     /// So many bytes of the volume are done.
