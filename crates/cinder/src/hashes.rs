@@ -7,7 +7,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use crate::document::BlockHash;
 use crate::document::{Sha256File, read_sha256file};
 use crate::error::Error;
-use crate::storage::ChunkedStorage;
+use crate::storage::{ChunkedStorage, ObjectReader};
 
 /// Batches of hashes that are read ahead. A batch has at most a few thousand hashes.
 const BATCHES_AHEAD: usize = 16;
@@ -79,7 +79,7 @@ fn send_all(
     object: &str,
     sender: &Sender<Result<Vec<BlockHash>, Error>>,
 ) -> Result<(), Error> {
-    let reader = storage.get_object_reader(container, object, None)?;
+    let reader = open(storage, container, object)?;
     let mut gone = false;
     let read = read_sha256file(object, reader, &mut |hashes| match sender.send(Ok(hashes.to_vec())) {
         Ok(()) => Ok(()),
@@ -92,11 +92,22 @@ fn send_all(
     if gone { Ok(()) } else { read.map(drop) }
 }
 
+fn open<'s>(storage: &'s dyn ChunkedStorage, container: &str, object: &str) -> Result<ObjectReader<'s>, Error> {
+    storage.get_object_reader(container, object, None).map_err(|error| match error {
+        Error::Backend(error) if error.is_not_found() => Error::InvalidBackup {
+            reason: format!(
+                "its list of hashes, {container}/{object}, is missing; its data can be restored without it"
+            ),
+        },
+        error => error,
+    })
+}
+
 /// Reads a whole list, to check it and to learn what it says besides hashes, in constant memory.
 ///
 /// # Errors
-/// [`Error::BadDocument`], or what the storage says.
+/// [`Error::InvalidBackup`] where there is none; [`Error::BadDocument`], or what the storage says.
 pub(crate) fn check(storage: &dyn ChunkedStorage, container: &str, object: &str) -> Result<Sha256File, Error> {
-    let reader = storage.get_object_reader(container, object, None)?;
+    let reader = open(storage, container, object)?;
     read_sha256file(object, reader, &mut |_| Ok(()))
 }

@@ -239,3 +239,19 @@ fn blocks_that_are_not_memory_sized_are_refused_before_anything_is_hashed() {
     assert!(matches!(error, Error::NotEnoughMemory { .. }), "{error}");
     assert!(place.objects().is_empty());
 }
+
+#[test]
+fn a_parent_without_its_list_of_hashes_is_told_as_such_and_still_restored() {
+    let place = Place::new();
+    let driver = place.driver("none", CHUNK as u64, BLOCK as u64);
+    let bytes = text(1, 3 * CHUNK);
+    let parent = place.back_up(&driver, 1, &bytes, None).unwrap().0;
+    let (container, prefix) = (parent.container.as_deref().unwrap(), parent.service_metadata.as_deref().unwrap());
+    let list = format!("{container}/{prefix}_sha256file");
+    place.memory.delete(&ObjectName::new(list.as_str()).unwrap()).unwrap();
+    let error = place.back_up(&driver, 2, &bytes, Some(&parent)).unwrap_err();
+    assert!(matches!(&error, Error::InvalidBackup { reason } if reason.contains(&list)), "{error}");
+    let found = driver.inspect(container, prefix, true).unwrap();
+    assert_eq!((found.missing.len(), found.damaged.len()), (1, 0), "{found:?}");
+    assert_eq!(place.restore_new(&driver, &[parent]).unwrap(), bytes);
+}
