@@ -210,3 +210,20 @@ fn a_backup_that_never_was_in_cinder_is_exported_too() {
         target.delete_backup(&backup).unwrap();
     }
 }
+
+/// The id, the name and the time may all be those of an earlier attempt.
+#[test]
+fn a_backup_that_was_made_anew_is_not_taken_for_the_one_that_is_there() {
+    for (number, bytes) in [text(9, 3 * CHUNK), text(9, 2 * CHUNK)].into_iter().enumerate() {
+        let store = Store::new(4096);
+        let (first, again) = (Place::new(), Place::new());
+        let (driver, later) = (documented(&first), documented(&again));
+        let before = first.back_up(&driver, 1, &text(8, 3 * CHUNK), None).unwrap().0;
+        let after = again.back_up(&later, 1, &bytes, None).unwrap().0;
+        let imported = store.import(&driver, &[layer(&driver, &before)]).unwrap();
+        let error = store.import(&later, &[layer(&later, &after)]).unwrap_err();
+        let expected = ["other data", "another size"][number];
+        assert!(matches!(&error, Error::InvalidBackup { reason } if reason.contains(expected)), "{error}");
+        assert!(store.restore(&imported[0].record) == text(8, 3 * CHUNK));
+    }
+}

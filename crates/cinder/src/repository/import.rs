@@ -32,7 +32,7 @@ pub struct ImportedBackup {
 impl<S: ChunkedStorage> ChunkedBackupDriver<S> {
     /// Takes a chain, oldest first, into a repository: each layer as a backup of its own, complete by itself, with Cinder's ids, name,
     /// description, time, volume metadata and parent. An increment costs what its objects cost: the rest is taken from the
-    /// backup before it. Layers that are there already are passed over.
+    /// backup before it. Of layers that are there already only the list of hashes is read and compared.
     ///
     /// Each object is checked against its length and MD5, and where the repository's chunks are Cinder's hash blocks, the whole volume
     /// against the layer's list of hashes.
@@ -74,8 +74,11 @@ impl<S: ChunkedStorage> ChunkedBackupDriver<S> {
             ImportedBackup { record, backup: std::mem::take(&mut backup), was_there }
         };
         match repository.record(&volume, id) {
-            Ok(record) if record.attributes.get(&name) == Some(&value) => return Ok(finished(record, true)),
-            Ok(_) => return Err(cinderblock_store::Error::BackupExists { id, volume }.into()),
+            Ok(record) => {
+                let same = record.attributes.get(&name) == Some(&value);
+                self.check_existing(repository, &record, layer, same)?;
+                return Ok(finished(record, true));
+            }
             Err(cinderblock_store::Error::BackupNotFound { .. }) => {}
             Err(error) => return Err(error.into()),
         }
@@ -106,6 +109,30 @@ impl<S: ChunkedStorage> ChunkedBackupDriver<S> {
             return Err(error);
         }
         Ok(finished(record, false))
+    }
+
+    /// Makes sure that a backup which is there already is this layer. An import that was killed before it had compared the hashes may have
+    /// left it, or the id may stand for another backup, made anew in the same name.
+    fn check_existing(&self, repository: &Repository, record: &Record, layer: &Layer, same: bool) -> Result<(), Error> {
+        let another = |what: &str| {
+            let reason = format!(
+                "there is a backup {} of volume {} in the repository already, {what}",
+                record.id, record.volume
+            );
+            Err(Error::InvalidBackup { reason })
+        };
+        if !same {
+            return another("of which Cinder says something else, or which did not come from Cinder");
+        }
+        let list = hashes::check(self.storage(), &layer.container, &layer.prefix.sha256file())?;
+        restore_version(&list.head.version)?;
+        if list.hashes != record.volume_bytes.div_ceil(list.chunk_size) {
+            return another("of another size");
+        }
+        match self.check_hashes(repository, record, layer, &list) {
+            Err(Error::InvalidBackup { reason }) => another(&format!("with other data: {reason}")),
+            checked => checked,
+        }
     }
 
     /// Compares the hashes of an imported backup's chunks with the layer's list, which covers also what the layer did not store.
