@@ -4,6 +4,7 @@ pub mod cinder;
 
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
 use cinderblock_chunker::ChunkSize;
 use cinderblock_pipeline::Settings;
@@ -103,6 +104,10 @@ pub enum Command {
     },
     /// Make this host's index anew
     RebuildIndex,
+    /// Free the space of what no backup needs any more, also while backups run
+    Gc(Gc),
+    /// List who is at work on the repository
+    Sessions,
     /// Write and read OpenStack Cinder's own backups, and move them into and out of the repository
     #[command(subcommand)]
     Cinder(cinder::Command),
@@ -156,6 +161,25 @@ pub struct Restore {
     pub existing: bool,
 }
 
+#[derive(Debug, Args)]
+pub struct Gc {
+    /// How long to wait for backups that run and may need what is to be deleted; what then has to stay, the next run deletes
+    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = duration)]
+    pub grace: Duration,
+
+    /// Give up on backups that gave no sign of life for so long: they end without a backup; each gives one every 5 minutes
+    #[arg(long, value_name = "TIME", default_value = "1d", value_parser = fence_after)]
+    pub fence_after: Duration,
+
+    /// Copy together what is needed of packs of which less than so much is
+    #[arg(long, value_name = "PERCENT", default_value_t = 50, value_parser = clap::value_parser!(u8).range(0..=100))]
+    pub repack_below: u8,
+
+    /// Change nothing, and say what could be freed
+    #[arg(short = 'n', long)]
+    pub dry_run: bool,
+}
+
 /// What `--parent` takes.
 #[derive(Clone, Debug)]
 pub enum Parent {
@@ -201,6 +225,21 @@ fn memory(text: &str) -> Result<usize, String> {
     }
 }
 
+/// Such as `90s`, `10m`, `1h30m` or `2d`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let span = text.parse::<jiff::Span>().map_err(|_| "write it like 90s, 10m, 1h30m or 2d".to_owned())?;
+    let duration = span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()).map_err(|error| error.to_string())?;
+    Duration::try_from(duration).map_err(|_| "a time that lies behind us".to_owned())
+}
+
+/// A session renews itself every 5 minutes: less than three times that would hit those that are only slow.
+fn fence_after(text: &str) -> Result<Duration, String> {
+    match duration(text)? {
+        long if long >= Duration::from_secs(900) => Ok(long),
+        _ => Err("at least 15m: backups at work give a sign of life every 5 minutes".to_owned()),
+    }
+}
+
 /// More threads than this are a slip of the pen.
 const MAX_THREADS: usize = 1024;
 
@@ -235,6 +274,17 @@ mod tests {
         for text in ["95M", "0", "", "-1", "lots", "96MB", "99999999999T"] {
             assert!(memory(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn durations_as_people_write_them() {
+        for (text, seconds) in [("90s", 90), ("10m", 600), ("1h30m", 5400), ("2d", 172_800), ("0s", 0), ("1 week", 604_800)] {
+            assert_eq!(duration(text), Ok(Duration::from_secs(seconds)), "{text}");
+        }
+        for text in ["", "10", "-1h", "1 fortnight", "1mo"] {
+            assert!(duration(text).is_err(), "{text}");
+        }
+        assert!(fence_after("14m").is_err() && fence_after("15m").is_ok());
     }
 
     #[test]

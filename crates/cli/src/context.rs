@@ -13,7 +13,7 @@ use serde::Serialize;
 use crate::arguments::Options;
 use crate::failure::Usage;
 use crate::output;
-use crate::progress::{Display, Phase};
+use crate::progress::{Display, Phase, Spinner};
 use crate::signals::Signals;
 
 /// The options of every command, and the signals that ask to stop.
@@ -48,7 +48,7 @@ impl<'a> Context<'a> {
             }
             opened => opened?,
         };
-        let options = OpenOptions { cache_folder, memory_bytes: self.options.memory / 4 };
+        let options = OpenOptions { memory_bytes: self.options.memory / 4, ..OpenOptions::new(cache_folder) };
         let repository = Repository::open(Arc::new(folder), &options)?;
         self.detail(|| format!("repository {} at {}", repository.id(), repository.backend().location()));
         self.detail(|| format!("index in {}", repository.index_folder().display()));
@@ -99,6 +99,12 @@ impl<'a> Context<'a> {
     pub fn show_progress(&self, control: &Control, phase: Phase) -> Option<Display> {
         let wanted = !self.options.quiet && !self.options.json;
         wanted.then(|| Display::start(Arc::clone(&control.progress), phase)).flatten()
+    }
+
+    /// A line that says what is going on, if there is anybody to see it.
+    pub fn spinner(&self) -> Option<Spinner> {
+        let wanted = !self.options.quiet && !self.options.json;
+        wanted.then(Spinner::start).flatten()
     }
 
     /// Answers: the JSON document or, to people, the text.

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use cinderblock_pipeline::Progress;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::output::{number, size};
+use crate::output::{number, printable, size};
 
 const INTERVAL: Duration = Duration::from_millis(100);
 
@@ -74,6 +74,33 @@ impl Drop for Display {
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
+    }
+}
+
+/// A line that says what is going on until it is dropped; then it is wiped off.
+#[derive(Debug)]
+pub struct Spinner(ProgressBar);
+
+impl Spinner {
+    /// None where standard error is no terminal.
+    pub fn start() -> Option<Self> {
+        if !io::stderr().is_terminal() {
+            return None;
+        }
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(MAX_DRAWS));
+        bar.set_style(ProgressStyle::with_template("{spinner} {wide_msg}").ok()?);
+        bar.enable_steady_tick(INTERVAL);
+        Some(Self(bar))
+    }
+
+    pub fn show(&self, text: &str) {
+        self.0.set_message(printable(text));
+    }
+}
+
+impl Drop for Spinner {
+    fn drop(&mut self) {
+        self.0.finish_and_clear();
     }
 }
 

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use crate::id::{BackupId, ChunkId, PackId, VolumeId};
+use crate::id::{BackupId, ChunkId, PackId, SessionId, VolumeId};
 
 /// An error of the store. Every variant names what failed.
 #[derive(Debug, thiserror::Error)]
@@ -144,6 +144,18 @@ pub enum Error {
         /// The pack.
         pack: PackId,
     },
+    /// A garbage collector has given up on this session, which did not renew itself for long.
+    #[error(
+        "a garbage collector gave up on this backup, which gave no sign of life for longer than its --fence-after: there is no \
+         backup, run it again (session {session})"
+    )]
+    Fenced {
+        /// The session.
+        session: SessionId,
+    },
+    /// It was asked to stop.
+    #[error("stopped as asked")]
+    Stopped,
     /// Compression failed.
     #[error("compression failed")]
     Compression {

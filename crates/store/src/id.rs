@@ -6,6 +6,7 @@ use std::str::FromStr;
 use bincode::{Decode, Encode};
 
 use crate::error::Error;
+use crate::random;
 
 /// Context of the key derivation that tells map nodes from chunks: a volume that holds the bytes of a node
 /// (because it holds a repository, say) still gets another id for them.
@@ -84,7 +85,7 @@ macro_rules! random_id {
             /// [`Error::Random`] where the system has no random source.
             pub fn random() -> Result<Self, Error> {
                 let mut bytes = [0; 16];
-                getrandom::fill(&mut bytes).map_err(|source| Error::Random { source })?;
+                random::fill(&mut bytes)?;
                 Ok(Self(bytes))
             }
         }
@@ -131,6 +132,10 @@ random_id!(
     /// Identity of a writer at work; every pack, segment and record carries its writer's.
     SessionId, "session id"
 );
+random_id!(
+    /// Identity and name of a collection: a list of packs that are about to be deleted.
+    CollectionId, "collection id"
+);
 
 /// Identity of a backup: a UUID, as OpenStack Cinder's are. Any 128 bits are taken, whatever the UUID's version.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
@@ -143,7 +148,7 @@ impl BackupId {
     /// [`Error::Random`] where the system has no random source.
     pub fn random() -> Result<Self, Error> {
         let mut bytes = [0; 16];
-        getrandom::fill(&mut bytes).map_err(|source| Error::Random { source })?;
+        random::fill(&mut bytes)?;
         Ok(Self(uuid::Builder::from_random_bytes(bytes).into_uuid().into_bytes()))
     }
 

@@ -3,15 +3,17 @@
 use cinderblock_backend::ObjectName;
 
 use crate::error::Error;
-use crate::id::{BackupId, PackId, SegmentId, SessionId, VolumeId};
+use crate::id::{BackupId, CollectionId, PackId, SegmentId, SessionId, VolumeId};
 
 /// The repository's descriptor, the only object that is text.
 pub(crate) const DESCRIPTOR: &str = "cinderblock.json";
 pub(crate) const PACKS: &str = "packs/";
 pub(crate) const SEGMENTS: &str = "index/";
 pub(crate) const BACKUPS: &str = "backups/";
-/// What a collector of garbage puts there is for newer versions to know.
+pub(crate) const SESSIONS: &str = "sessions/";
 pub(crate) const COLLECTIONS: &str = "gc/";
+pub(crate) const FENCES: &str = "fences/";
+pub(crate) const TOMBSTONES: &str = "tombstones/";
 
 fn name(text: String) -> Result<ObjectName, Error> {
     Ok(ObjectName::new(text)?)
@@ -37,7 +39,42 @@ pub(crate) fn record(volume: &VolumeId, id: BackupId) -> Result<ObjectName, Erro
 
 /// `sessions/<session id>/<number>`: a renewal is a new object with a higher number.
 pub(crate) fn session(id: SessionId, number: u32) -> Result<ObjectName, Error> {
-    name(format!("sessions/{id}/{number:08}"))
+    name(format!("{SESSIONS}{id}/{number:08}"))
+}
+
+/// `gc/<collection id>`: packs that are about to be deleted.
+pub(crate) fn collection(id: CollectionId) -> Result<ObjectName, Error> {
+    name(format!("{COLLECTIONS}{id}"))
+}
+
+/// `fences/<session id>/<session id of the collector>`.
+pub(crate) fn fence(session: SessionId, collector: SessionId) -> Result<ObjectName, Error> {
+    name(format!("{FENCES}{session}/{collector}"))
+}
+
+/// `tombstones/<session id>`.
+pub(crate) fn tombstone(session: SessionId) -> Result<ObjectName, Error> {
+    name(format!("{TOMBSTONES}{session}"))
+}
+
+/// The session and the number of a renewal, if it is the name of one.
+pub(crate) fn parse_session(object: &ObjectName) -> Option<(SessionId, u32)> {
+    let (id, number) = object.as_str().strip_prefix(SESSIONS)?.split_once('/')?;
+    let (id, number) = (id.parse().ok()?, number.parse().ok()?);
+    (session(id, number).ok()?.as_str() == object.as_str()).then_some((id, number))
+}
+
+/// The collection that an object under `gc/` is, if its name is a collection's.
+pub(crate) fn parse_collection(object: &ObjectName) -> Option<CollectionId> {
+    let id: CollectionId = object.file_name().parse().ok()?;
+    (collection(id).ok()?.as_str() == object.as_str()).then_some(id)
+}
+
+/// The session that is asked and the collector that asks, if it is the name of a fence.
+pub(crate) fn parse_fence(object: &ObjectName) -> Option<(SessionId, SessionId)> {
+    let (session, collector) = object.as_str().strip_prefix(FENCES)?.split_once('/')?;
+    let (session, collector) = (session.parse().ok()?, collector.parse().ok()?);
+    (fence(session, collector).ok()?.as_str() == object.as_str()).then_some((session, collector))
 }
 
 /// The pack that an object under `packs/` is, if its name is a pack's.

@@ -43,9 +43,12 @@
 
 mod check;
 mod chunks;
+mod clock;
 mod codec;
 mod descriptor;
 mod error;
+mod fence;
+pub mod gc;
 mod id;
 mod index;
 mod layout;
@@ -54,19 +57,23 @@ pub mod map;
 mod node_cache;
 mod object;
 pub mod pack;
+mod random;
 mod record;
 mod repository;
+mod sabotage;
 mod segment;
 mod session;
 mod time;
 mod usage;
 
+pub use clock::{Clock, SystemClock};
 pub use descriptor::{DESCRIPTOR_VERSION, Descriptor};
 pub use error::Error;
-pub use id::{BackupId, ChunkId, PackId, RepositoryId, SegmentId, SessionId, VolumeId};
+pub use id::{BackupId, ChunkId, CollectionId, PackId, RepositoryId, SegmentId, SessionId, VolumeId};
 pub use object::{FORMAT_VERSION, Kind};
 pub use record::{Chunking, MAX_HINTS, MAX_VOLUME_BYTES, Record, Statistics, check_texts};
 pub use repository::{Location, OpenOptions, PackInfo, RebuildReport, Repository};
+pub use session::announcement::{Role, SessionInfo};
 pub use session::{Session, merge_hints};
 pub use time::Timestamp;
 pub use usage::{Reached, Usage};

@@ -31,6 +31,12 @@ pub enum Kind {
     Record = 4,
     /// A writer's announcement.
     Session = 5,
+    /// Packs that are about to be deleted.
+    Collection = 7,
+    /// A request to a session to end.
+    Fence = 8,
+    /// The verdict that a session has ended without a backup.
+    Tombstone = 9,
 }
 
 impl Kind {
@@ -38,15 +44,23 @@ impl Kind {
     /// ever writes, and little enough to be read by a process with the least memory.
     fn limit(self) -> u64 {
         match self {
-            Kind::Session => 64 << 10,
+            Kind::Session | Kind::Fence | Kind::Tombstone => 64 << 10,
             _ => 16 << 20,
         }
     }
 
     fn from_byte(byte: u8) -> Option<Self> {
-        [Kind::DataPack, Kind::MapPack, Kind::Segment, Kind::Record, Kind::Session]
-            .into_iter()
-            .find(|kind| *kind as u8 == byte)
+        let kinds = [
+            Kind::DataPack,
+            Kind::MapPack,
+            Kind::Segment,
+            Kind::Record,
+            Kind::Session,
+            Kind::Collection,
+            Kind::Fence,
+            Kind::Tombstone,
+        ];
+        kinds.into_iter().find(|kind| *kind as u8 == byte)
     }
 }
 

@@ -7,15 +7,18 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use cinderblock_backend::Backend;
 use cinderblock_chunker::ChunkSize;
 
+use crate::clock::{Clock, SystemClock};
 use crate::descriptor::Descriptor;
 use crate::error::Error;
+use crate::fence;
 use crate::id::{BackupId, PackId, RepositoryId, VolumeId};
-use crate::index::{self, Database, Neighbourhood};
+use crate::index::{self, Index, Neighbourhood};
 use crate::layout;
 use crate::listing;
 use crate::node_cache::NodeCache;
 use crate::pack::{Content, PackReader};
 use crate::record::Record;
+use crate::sabotage::{Step, skips};
 use crate::time::Timestamp;
 
 /// Where a chunk (or map node) is.
@@ -34,12 +37,23 @@ pub struct OpenOptions {
     pub cache_folder: PathBuf,
     /// Bytes of memory for the index and for the directories of packs in use. At least 8 MiB are taken.
     pub memory_bytes: usize,
+    /// Where sessions take the time from.
+    pub clock: Arc<dyn Clock>,
+    /// Keeps the index in memory: a simulation makes many.
+    #[cfg(test)]
+    pub(crate) index_in_memory: bool,
 }
 
 impl OpenOptions {
-    /// This cache folder, and 48 MiB of memory.
+    /// This cache folder, 48 MiB of memory, and the system's clock.
     pub fn new(cache_folder: impl Into<PathBuf>) -> Self {
-        Self { cache_folder: cache_folder.into(), memory_bytes: 48 << 20 }
+        Self {
+            cache_folder: cache_folder.into(),
+            memory_bytes: 48 << 20,
+            clock: Arc::new(SystemClock),
+            #[cfg(test)]
+            index_in_memory: false,
+        }
     }
 }
 
@@ -48,6 +62,9 @@ impl OpenOptions {
 pub struct Repository {
     pub(crate) backend: Arc<dyn Backend>,
     descriptor: Descriptor,
+    clock: Arc<dyn Clock>,
+    #[cfg(test)]
+    index_in_memory: bool,
     index_folder: PathBuf,
     memory_bytes: usize,
     pub(crate) neighbourhood: Neighbourhood,
@@ -60,7 +77,7 @@ pub struct Repository {
 }
 
 /// The index, or nothing where the repository had no packs when it was looked at.
-type OpenIndex = Option<Arc<Database>>;
+type OpenIndex = Option<Arc<dyn Index>>;
 
 /// What [`Repository::rebuild_index`] did.
 #[derive(Debug, Default)]
@@ -124,6 +141,9 @@ impl Repository {
             backend,
             index_folder: options.cache_folder.join(descriptor.repository.to_string()),
             descriptor,
+            clock: Arc::clone(&options.clock),
+            #[cfg(test)]
+            index_in_memory: options.index_in_memory,
             memory_bytes,
             neighbourhood: Neighbourhood::new(memory_bytes / 2),
             nodes: NodeCache::new(memory_bytes / 8),
@@ -141,6 +161,10 @@ impl Repository {
     /// Its identity.
     pub fn id(&self) -> RepositoryId {
         self.descriptor.repository
+    }
+
+    pub(crate) fn clock(&self) -> &dyn Clock {
+        &*self.clock
     }
 
     /// The storage that it is in.
@@ -173,8 +197,19 @@ impl Repository {
     /// Reads a backup's record.
     ///
     /// # Errors
-    /// [`Error::BackupNotFound`], [`Error::Damaged`], or what the storage says.
+    /// [`Error::BackupNotFound`], also where a garbage collector gave up on the session that was to commit it;
+    /// [`Error::Damaged`], or what the storage says.
     pub fn record(&self, volume: &VolumeId, id: BackupId) -> Result<Record, Error> {
+        let record = self.unchecked_record(volume, id)?;
+        // After the record: a tombstone that is put later finds the record, or its session takes it back.
+        if !skips(Step::ReaderCheck) && fence::is_buried(&*self.backend, record.session)? {
+            return Err(Error::BackupNotFound { text: id.to_string() });
+        }
+        Ok(record)
+    }
+
+    /// Reads a record, whether it counts or not.
+    pub(crate) fn unchecked_record(&self, volume: &VolumeId, id: BackupId) -> Result<Record, Error> {
         let record = Record::read(&*self.backend, self.id(), volume, id)?;
         let chunk_bytes = self.descriptor.chunk_size.bytes();
         if record.chunk_bytes != chunk_bytes {
@@ -255,15 +290,24 @@ impl Repository {
         }
         loop {
             let generation = self.generation.load(Ordering::Acquire);
-            let database = index::open(&self.index_folder, self.id(), &*self.backend, self.memory_bytes / 4)?;
+            let database = self.open_index()?;
             let mut slot = self.index.write().unwrap_or_else(PoisonError::into_inner);
             // A segment that was written meanwhile may have been missed.
             if generation == self.generation.load(Ordering::Acquire) {
-                let database = database.map(Arc::new);
                 *slot = Some(database.clone());
                 return Ok(database);
             }
         }
+    }
+
+    fn open_index(&self) -> Result<OpenIndex, Error> {
+        #[cfg(test)]
+        if self.index_in_memory {
+            let index = index::memory::MemoryIndex::load(&*self.backend, self.id())?;
+            return Ok(Some(Arc::new(index)));
+        }
+        let database = index::open(&self.index_folder, self.id(), &*self.backend, self.memory_bytes / 4)?;
+        Ok(database.map(|database| Arc::new(database) as Arc<dyn Index>))
     }
 
     /// Brings the index up to date with what other writers, and this one, have added since it was opened.
@@ -288,6 +332,11 @@ impl Repository {
     pub fn rebuild_index(&self) -> Result<RebuildReport, Error> {
         self.forget_index();
         self.neighbourhood.clear();
+        #[cfg(test)]
+        if self.index_in_memory {
+            // It is made anew whenever it is opened, and takes in every pack.
+            return Ok(RebuildReport::default());
+        }
         let outcome = index::rebuild(&self.index_folder, self.id(), &*self.backend, self.memory_bytes / 4)?;
         let segments = outcome.unreadable_segments.into_iter().map(|(_, error)| error);
         let packs = outcome.unreadable_packs.into_iter().map(|(_, error)| error);

@@ -19,7 +19,7 @@ pub(crate) const SEGMENT_TARGET_BYTES: usize = 4 << 20;
 /// The body of a segment.
 #[derive(Encode, Decode)]
 struct Body {
-    /// Segments that this one takes the place of; none as long as nothing is ever collected.
+    /// Segments that this one takes the place of: a garbage collector wrote it, and removes them.
     replaces: Vec<SegmentId>,
     packs: Vec<PackSummary>,
 }
@@ -72,9 +72,19 @@ pub(crate) fn write(
     session: SessionId,
     packs: &[PackSummary],
 ) -> Result<(SegmentId, u64), Error> {
+    replace(backend, (repository, session), packs, &[])
+}
+
+/// Writes a segment that takes the place of others.
+pub(crate) fn replace(
+    backend: &dyn Backend,
+    (repository, session): (RepositoryId, SessionId),
+    packs: &[PackSummary],
+    old: &[SegmentId],
+) -> Result<(SegmentId, u64), Error> {
     let id = SegmentId::random()?;
     let header = Header { kind: Kind::Segment, repository, id: *id.as_bytes(), session };
-    let body = Body { replaces: Vec::new(), packs: packs.to_vec() };
+    let body = Body { replaces: old.to_vec(), packs: packs.to_vec() };
     let bytes = put_envelope(backend, &layout::segment(id)?, &header, &codec::encode("an index segment", &body)?)?;
     Ok((id, bytes))
 }

@@ -1,6 +1,6 @@
 //! What a repository holds, and how much of it backups reach.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use cinderblock_backend::ObjectInfo;
 
@@ -49,6 +49,8 @@ pub struct Usage {
 pub struct Reached {
     packs: HashMap<PackId, Vec<u64>>,
     missing: HashSet<ChunkId>,
+    /// Nodes that are missing or can't be read: what they reach is not known.
+    unreadable_nodes: BTreeSet<ChunkId>,
 }
 
 impl Reached {
@@ -63,7 +65,38 @@ impl Reached {
         fresh
     }
 
-    fn is_marked(&self, pack: PackId, slot: u32) -> bool {
+    /// Marks all slots of a pack.
+    pub(crate) fn mark_all(&mut self, pack: PackId, slots: usize) {
+        self.packs.insert(pack, vec![u64::MAX; slots.div_ceil(64)]);
+    }
+
+    /// Forgets what is marked in a pack.
+    pub(crate) fn unmark_all(&mut self, pack: PackId) {
+        self.packs.remove(&pack);
+    }
+
+    /// Packs in which something is marked, in no particular order.
+    pub(crate) fn packs(&self) -> impl Iterator<Item = PackId> + '_ {
+        self.packs.keys().copied()
+    }
+
+    /// Whether everything that was wanted was found.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.missing.is_empty()
+    }
+
+    /// How many chunks and nodes were not found.
+    pub(crate) fn missing(&self) -> u64 {
+        self.missing.len() as u64
+    }
+
+    /// Nodes that are missing or can't be read.
+    pub(crate) fn unreadable_nodes(&self) -> impl Iterator<Item = ChunkId> + '_ {
+        self.unreadable_nodes.iter().copied()
+    }
+
+    /// Whether a slot is marked.
+    pub(crate) fn is_marked(&self, pack: PackId, slot: u32) -> bool {
         let word = self.packs.get(&pack).and_then(|bits| bits.get(slot as usize / 64));
         word.is_some_and(|word| word & (1 << (slot % 64)) != 0)
     }
@@ -92,6 +125,9 @@ impl Repository {
         for (id, place) in ids.iter().zip(places) {
             let Some(Location { pack, slot }) = place else {
                 reached.missing.insert(*id);
+                if node.level > 0 {
+                    reached.unreadable_nodes.insert(*id);
+                }
                 continue;
             };
             if !reached.mark(&pack, slot) || node.level == 0 {
@@ -102,6 +138,7 @@ impl Repository {
                 Err(error) if !error.is_damage() => return Err(error),
                 _ => {
                     reached.missing.insert(*id);
+                    reached.unreadable_nodes.insert(*id);
                 }
             }
         }

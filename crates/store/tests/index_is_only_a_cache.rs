@@ -339,7 +339,7 @@ fn many_instances_share_a_cache_folder() -> TestResult {
 fn a_small_memory_finds_every_chunk() -> TestResult {
     let (storage, cache) = (Arc::new(Memory::new()), tempfile::tempdir()?);
     create(&*storage)?;
-    let options = OpenOptions { cache_folder: cache.path().to_owned(), memory_bytes: 1 };
+    let options = OpenOptions { memory_bytes: 1, ..OpenOptions::new(cache.path()) };
     let repository = Repository::open(storage.clone(), &options)?;
     let session = repository.start_session("a test")?;
     let mut packs = session.pack_builder(Content::Data);

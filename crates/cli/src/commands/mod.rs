@@ -3,10 +3,12 @@
 mod backup;
 mod cinder;
 mod delete;
+mod gc;
 mod init;
 mod list;
 mod rebuild_index;
 mod restore;
+mod sessions;
 mod show;
 mod stats;
 mod verify;
@@ -25,6 +27,8 @@ pub fn run(command: &Command, context: &Context) -> anyhow::Result<()> {
         Command::Delete { backups } => delete::run(context, backups),
         Command::Verify { backups, read_data } => verify::run(context, backups, *read_data),
         Command::RebuildIndex => rebuild_index::run(context),
+        Command::Gc(arguments) => gc::run(context, arguments),
+        Command::Sessions => sessions::run(context),
         Command::Cinder(command) => cinder::run(context, command),
     }
 }

@@ -6,10 +6,11 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use cinderblock_chunker::ChunkSize;
 use cinderblock_store::map::{MapBuilder, Node, Shape};
 use cinderblock_store::pack::frame::{self, Compression, EncodedFrame, FrameChunk};
 use cinderblock_store::pack::{Content, FRAME_TARGET_BYTES, FinishedPack, PackBuilder};
-use cinderblock_store::{ChunkId, PackId, Repository, Session, Statistics, merge_hints};
+use cinderblock_store::{ChunkId, PackId, Session, Statistics, merge_hints};
 
 use crate::backup::hash::{Found, Hashed};
 use crate::buffer::Buffer;
@@ -110,8 +111,8 @@ pub(super) struct Collected {
 
 impl<'a> Collector<'a> {
     pub(super) fn new(
-        repository: &'a Repository,
-        session: &Session<'_>,
+        session: &'a Session<'a>,
+        chunk_size: ChunkSize,
         shape: Shape,
         pack_bytes: usize,
         progress: &'a Progress,
@@ -119,7 +120,7 @@ impl<'a> Collector<'a> {
         let packs = |content| session.pack_builder(content).with_target_bytes(pack_bytes);
         Self {
             progress,
-            chunk_bytes: repository.descriptor().chunk_size.bytes().into(),
+            chunk_bytes: chunk_size.bytes().into(),
             shape,
             map: MapBuilder::new(shape),
             position: 0,
@@ -129,7 +130,7 @@ impl<'a> Collector<'a> {
             early: BTreeMap::new(),
             next_frame: 0,
             data: packs(Content::Data),
-            nodes: NodePacker { repository, packs: packs(Content::Map), open: OpenFrame::default(), used: Vec::new() },
+            nodes: NodePacker { session, packs: packs(Content::Map), open: OpenFrame::default(), used: Vec::new() },
             data_packs: HashSet::new(),
             statistics: Statistics::default(),
         }
@@ -256,7 +257,7 @@ impl<'a> Collector<'a> {
 
 /// Packs the map's nodes that the repository does not have.
 struct NodePacker<'a> {
-    repository: &'a Repository,
+    session: &'a Session<'a>,
     packs: PackBuilder,
     open: OpenFrame,
     /// Packs that hold nodes of this map.
@@ -275,7 +276,7 @@ impl NodePacker<'_> {
             return Ok(());
         }
         let mut places = Vec::new();
-        self.repository.locate(&[id], &mut places)?;
+        self.session.locate(&[id], &mut places)?;
         if let Some(place) = places.pop().flatten() {
             if !self.used.contains(&place.pack.id()) {
                 self.used.push(place.pack.id());

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use cinderblock_chunker::{Extent, is_zero};
-use cinderblock_store::{ChunkId, PackId, Repository};
+use cinderblock_store::{ChunkId, PackId, Session};
 
 use crate::backup::plan::Reads;
 use crate::buffer::{Buffer, BufferPool};
@@ -75,7 +75,7 @@ pub(super) fn read(
 
 /// Finds zeros, hashes the rest, and looks it up. What is kept is of `base`.
 pub(super) fn hash(
-    repository: &Repository,
+    session: &Session<'_>,
     base: Option<&BackupVolume<'_>>,
     segment: Segment,
 ) -> Result<Hashed, Error> {
@@ -99,7 +99,7 @@ pub(super) fn hash(
     let (mut packs, mut unknown) = (Vec::new(), 0);
     if !wanted.is_empty() {
         let mut places = Vec::new();
-        repository.locate(&wanted, &mut places)?;
+        session.locate(&wanted, &mut places)?;
         for ((at, id), place) in answers.into_iter().zip(wanted).zip(places) {
             let Some(place) = place else {
                 unknown += 1;

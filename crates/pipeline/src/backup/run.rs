@@ -84,7 +84,12 @@ impl Engine {
             }
             None => BackupId::random()?,
         };
-        let session = repository.start_session(&format!("backup of {}", options.volume))?;
+        let activity = format!("backup of {}", options.volume);
+        let session = match &source.0 {
+            // It refers to what the base's map names, wherever that is.
+            Kind::Overlay(_) => repository.start_session_over(&activity)?,
+            Kind::File(_) | Kind::Stream { .. } => repository.start_session(&activity)?,
+        };
         let parent = match &options.parent {
             Parent::None => None,
             Parent::Auto => repository.newest_backup(&options.volume)?,
@@ -267,7 +272,7 @@ impl<'e> Flow<'_, '_, 'e> {
     fn go(&mut self, mut input: Input<'e>, shape: Shape) -> Result<Collected, Error> {
         let run = self.run;
         let mut collector =
-            Collector::new(run.repository, run.session, shape, self.limits.pack_bytes, &run.control.progress);
+            Collector::new(run.session, run.repository.descriptor().chunk_size, shape, self.limits.pack_bytes, &run.control.progress);
         let base = match &input {
             Input::Read { base, .. } => base.map(BackupVolume::record),
             Input::Planned { .. } => None,
@@ -279,6 +284,7 @@ impl<'e> Flow<'_, '_, 'e> {
         let mut end = None;
         while end.is_none() || self.hashing > 0 || self.framing > 0 {
             run.control.cancel.check(false)?;
+            run.session.stay()?;
             let room = end.is_none() && self.hashing < self.limits.segments && self.framing < self.limits.frames;
             match &mut input {
                 Input::Planned { plan, source, chunk_bytes } if room => match plan.next()? {
@@ -286,7 +292,7 @@ impl<'e> Flow<'_, '_, 'e> {
                         let (source, chunk_bytes, pool) = (*source, *chunk_bytes, self.pool);
                         self.spawn_hash(move || {
                             let segment = hash::read(source, &reads, pool, chunk_bytes)?;
-                            hash::hash(run.repository, None, segment)
+                            hash::hash(run.session, None, segment)
                         });
                         // Answers are taken as they come, so that frames keep the workers busy as well.
                         while let Ok(event) = self.incoming.try_recv() {
@@ -302,7 +308,7 @@ impl<'e> Flow<'_, '_, 'e> {
                     recv(steps) -> step => match step {
                         Ok(Step::Segment(segment)) => {
                             let base = *base;
-                            self.spawn_hash(move || hash::hash(run.repository, base, segment));
+                            self.spawn_hash(move || hash::hash(run.session, base, segment));
                         }
                         Ok(Step::End(bytes)) => end = Some(bytes),
                         Ok(Step::Failed(error)) => return Err(error),

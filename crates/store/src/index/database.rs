@@ -9,6 +9,7 @@ use rocksdb::{
 
 use crate::error::Error;
 use crate::id::{ChunkId, PackId, RepositoryId, SegmentId};
+use crate::index::Index;
 use crate::pack::Content;
 use crate::segment::PackSummary;
 
@@ -186,11 +187,6 @@ impl Database {
         self.with_prefix(PREFIX_SEGMENT, |key, _| Some(SegmentId::from_bytes(key.try_into().ok()?)))
     }
 
-    /// The packs that it knows.
-    pub(crate) fn packs(&self) -> Result<Vec<PackEntry>, Error> {
-        self.with_prefix(PREFIX_PACK, |_, value| PackEntry::decode(value))
-    }
-
     pub(crate) fn has_pack(&self, id: PackId) -> Result<bool, Error> {
         let found = self.db.get_pinned(key(PREFIX_PACK_NUMBER, id.as_bytes())).map_err(|source| self.failed(source))?;
         Ok(found.is_some())
@@ -240,8 +236,35 @@ impl Database {
         Ok(())
     }
 
-    /// The pack and slot of a chunk. Only the first 16 bytes of the id are compared: the directory has the rest.
-    pub(crate) fn locate(&self, id: &ChunkId) -> Result<Option<(PackEntry, u32)>, Error> {
+    /// Forgets all packs but those that `is_there` says are; how many it forgot, and how many it knows still. Chunks that it
+    /// had in the others have no place any more.
+    pub(crate) fn retain(&self, is_there: impl Fn(PackId) -> bool) -> Result<(u64, u64), Error> {
+        let known = self.with_prefix(PREFIX_PACK, |key, value| Some((number(key, 0)?, PackEntry::decode(value)?.id)))?;
+        let (mut forgotten, mut kept) = (0, 0);
+        let mut batch = WriteBatch::default();
+        for (number, id) in known {
+            if is_there(id) {
+                kept += 1;
+                continue;
+            }
+            forgotten += 1;
+            batch.delete(key(PREFIX_PACK, &number.to_be_bytes()));
+            batch.delete(key(PREFIX_PACK_NUMBER, id.as_bytes()));
+        }
+        self.write(batch)?;
+        Ok((forgotten, kept))
+    }
+
+    /// Forgets that segments were read.
+    pub(crate) fn forget_segments<'a>(&self, segments: impl Iterator<Item = &'a SegmentId>) -> Result<(), Error> {
+        let mut batch = WriteBatch::default();
+        segments.for_each(|segment| batch.delete(key(PREFIX_SEGMENT, segment.as_bytes())));
+        self.write(batch)
+    }
+}
+
+impl Index for Database {
+    fn locate(&self, id: &ChunkId) -> Result<Option<(PackEntry, u32)>, Error> {
         let failed = |source| self.failed(source);
         let Some(value) = self.db.get_pinned_cf(self.chunks()?, chunk_key(id)).map_err(failed)? else {
             return Ok(None);
@@ -253,5 +276,9 @@ impl Database {
         let entry = self.db.get_pinned(key(PREFIX_PACK, &pack.to_be_bytes())).map_err(failed)?;
         let slot = u16::from_be_bytes([*high, *low]);
         Ok(entry.and_then(|entry| PackEntry::decode(&entry)).map(|entry| (entry, slot.into())))
+    }
+
+    fn packs(&self) -> Result<Vec<PackEntry>, Error> {
+        self.with_prefix(PREFIX_PACK, |_, value| PackEntry::decode(value))
     }
 }

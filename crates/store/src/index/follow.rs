@@ -1,6 +1,6 @@
 //! Bringing the index up to date with the repository's segments.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::Path;
 
 use cinderblock_backend::Backend;
@@ -13,7 +13,6 @@ use crate::layout;
 use crate::listing;
 use crate::pack::PackReader;
 use crate::segment::{self, PackSummary, SEGMENT_TARGET_BYTES};
-use crate::session::refuse_beside_collector;
 
 /// What a rebuild of the index found.
 #[derive(Debug, Default)]
@@ -45,7 +44,7 @@ pub(crate) fn open(
     }
     // Twice: another process may delete a stale index between our look and our opening.
     for _ in 0..2 {
-        if let Some(database) = open_current(folder, &path, repository, &wanted, cache_bytes)? {
+        if let Some(database) = open_current((folder, &path), repository, backend, &wanted, cache_bytes)? {
             return Ok(Some(database));
         }
         let lock = Lock::exclusive(folder)?;
@@ -58,9 +57,9 @@ pub(crate) fn open(
 
 /// Opens the index for reading, if it knows the wanted segments and no others.
 fn open_current(
-    folder: &Path,
-    path: &Path,
+    (folder, path): (&Path, &Path),
     repository: RepositoryId,
+    backend: &dyn Backend,
     wanted: &HashSet<SegmentId>,
     cache_bytes: usize,
 ) -> Result<Option<Database>, Error> {
@@ -72,8 +71,15 @@ fn open_current(
     let Ok(database) = Database::open_to_read(path, cache_bytes) else { return Ok(None) };
     let (Ok(true), Ok(known)) = (database.is_for(repository), database.segments()) else { return Ok(None) };
     let known: HashSet<SegmentId> = known.into_iter().collect();
-    // Segments that another process added meanwhile are welcome.
-    Ok(wanted.is_subset(&known).then_some(database))
+    if !wanted.is_subset(&known) {
+        return Ok(None);
+    }
+    // Segments that another process added meanwhile are welcome; of one that is gone, packs may be gone, too.
+    let gone = known.len() > wanted.len() && {
+        let now: HashSet<SegmentId> = listing::segments(backend)?;
+        !known.is_subset(&now)
+    };
+    Ok((!gone).then_some(database))
 }
 
 /// Reads everything again.
@@ -113,8 +119,7 @@ fn follow(
             Ok(database.is_for(repository)?.then_some(database))
         });
         match usable {
-            // A segment that is gone took packs with it; chunks may have another copy that the index does not know.
-            Ok(Some(database)) if known.is_subset(&wanted) => {
+            Ok(Some(database)) if forget_gone(&database, backend, &known, &wanted)? => {
                 let mut outcome = RebuildOutcome::default();
                 add_segments(&database, repository, backend, wanted.difference(&known), None, &mut outcome)?;
                 // What a damaged segment named is found by making the index anew, once.
@@ -138,6 +143,23 @@ fn follow(
     database.label(repository)?;
     database.finish()?;
     Ok(outcome)
+}
+
+/// Forgets what went with segments that are gone. Not where that is most of it: the places of its chunks would stay in the
+/// database, and it is better made anew.
+fn forget_gone(
+    database: &Database,
+    backend: &dyn Backend,
+    known: &HashSet<SegmentId>,
+    wanted: &HashSet<SegmentId>,
+) -> Result<bool, Error> {
+    if known.is_subset(wanted) {
+        return Ok(true);
+    }
+    let there: HashMap<PackId, u64> = listing::packs(backend)?;
+    let (forgotten, kept) = database.retain(|id| there.contains_key(&id))?;
+    database.forget_segments(known.difference(wanted))?;
+    Ok(forgotten <= kept)
 }
 
 fn add_segments<'a>(
@@ -178,7 +200,8 @@ fn adopt_packs(
     outcome: &mut RebuildOutcome,
 ) -> Result<(), Error> {
     let mut pending: HashMap<SessionId, Vec<PackSummary>> = HashMap::new();
-    for id in there.keys().copied() {
+    let there: BTreeSet<PackId> = there.keys().copied().collect();
+    for id in there {
         if database.has_pack(id)? {
             continue;
         }
@@ -215,8 +238,7 @@ fn write_segment(
     if packs.is_empty() || outcome.not_written.is_some() {
         return Ok(());
     }
-    let written = refuse_beside_collector(backend).and_then(|()| segment::write(backend, repository, session, packs));
-    match written {
+    match segment::write(backend, repository, session, packs) {
         Ok((id, _)) => database.add(Some(id), &[]),
         // A repository that may only be read is still restored from: the index has the packs.
         Err(error) => {

@@ -15,8 +15,22 @@
 mod database;
 mod follow;
 mod lock;
+#[cfg(test)]
+pub(crate) mod memory;
 mod neighbourhood;
 
-pub(crate) use database::Database;
+pub(crate) use database::PackEntry;
 pub(crate) use follow::{open, rebuild};
 pub(crate) use neighbourhood::Neighbourhood;
+
+use crate::error::Error;
+use crate::id::ChunkId;
+
+/// What answers where a chunk is.
+pub(crate) trait Index: Send + Sync + std::fmt::Debug {
+    /// The pack and slot of a chunk. The first 16 bytes of the id decide: the directory has the rest.
+    fn locate(&self, id: &ChunkId) -> Result<Option<(PackEntry, u32)>, Error>;
+
+    /// The packs that it knows.
+    fn packs(&self) -> Result<Vec<PackEntry>, Error>;
+}

@@ -195,7 +195,7 @@ pub fn store(
 ) -> Result<Vec<PackId>, Error> {
     let ids: Vec<_> = chunks.iter().map(|(id, _)| *id).collect();
     let mut places = Vec::new();
-    repository.locate(&ids, &mut places)?;
+    session.locate(&ids, &mut places)?;
     let mut hints: Vec<_> = places.iter().flatten().map(|place| place.pack.id()).collect();
     let mut seen = HashSet::new();
     let missing = chunks.iter().zip(&places).filter(|((id, _), place)| place.is_none() && seen.insert(*id));

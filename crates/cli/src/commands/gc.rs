@@ -1,0 +1,177 @@
+//! `gc`
+
+use std::cell::Cell;
+use std::fmt::Write as _;
+use std::time::Instant;
+
+use anyhow::Context as _;
+use cinderblock_store::gc::{GcOptions, GcReport, Observer, Progress};
+use serde::Serialize;
+
+use crate::arguments::Gc;
+use crate::commands::sessions::{self, SessionFacts};
+use crate::context::Context;
+use crate::failure;
+use crate::output::{note, number, size};
+
+#[derive(Serialize)]
+struct Collected {
+    dry_run: bool,
+    backups: u64,
+    packs: u64,
+    pack_bytes: u64,
+    condemned_packs: u64,
+    repacked_packs: u64,
+    deleted_packs: u64,
+    freed_bytes: u64,
+    copied_bytes: u64,
+    pending_packs: u64,
+    packs_kept_for_writers: u64,
+    waiting: Vec<SessionFacts>,
+    ended: Vec<SessionFacts>,
+    removed_records: Vec<String>,
+    missing_chunks: u64,
+    damage: Vec<String>,
+    /// Why nothing was deleted, where that is so.
+    doubts: Vec<String>,
+    seconds: f64,
+}
+
+pub fn run(context: &Context, arguments: &Gc) -> anyhow::Result<()> {
+    let repository = context.repository()?;
+    let control = context.control();
+    let started = Instant::now();
+    let options = GcOptions {
+        grace: arguments.grace,
+        fence_after: arguments.fence_after,
+        repack_below: arguments.repack_below,
+        dry_run: arguments.dry_run,
+    };
+    let spinner = context.spinner();
+    let told = Cell::new(false);
+    let hear = |progress: &Progress| {
+        let text = text_of(progress);
+        match &spinner {
+            Some(spinner) => spinner.show(&text),
+            // Without a terminal, only what takes long is worth a line.
+            None if matches!(progress, Progress::Waiting { .. }) && !told.replace(true) => {
+                context.summary_aside(|| text);
+            }
+            None => {}
+        }
+        !control.cancel.is_cancelled()
+    };
+    let report = repository
+        .collect_garbage(&options, &Observer::new(&hear))
+        .context("the collection did not end; nothing is lost, and the next one goes on with it")?;
+    drop(spinner);
+    let collected = Collected::new(&report, arguments.dry_run, started.elapsed().as_secs_f64());
+    context.summary(&collected, || text(&collected))?;
+    for error in report.damage.into_iter().chain(report.doubts) {
+        failure::tell(&anyhow::Error::new(error));
+    }
+    if collected.missing_chunks > 0 {
+        let missing = number::counted(collected.missing_chunks, "chunk");
+        note(&format!("cinderblock: {missing} that backups need are missing: 'cinderblock verify' tells of which"));
+    }
+    if !collected.doubts.is_empty() {
+        anyhow::bail!(
+            "nothing was deleted: what the objects above need is not known; restore them from a copy of the repository, or delete the backups, \
+             then collect again"
+        );
+    }
+    if !collected.damage.is_empty() {
+        anyhow::bail!("damaged objects were kept: 'cinderblock verify --read-data' tells which backups need them");
+    }
+    Ok(())
+}
+
+fn text_of(progress: &Progress) -> String {
+    match progress {
+        Progress::Marking { done, total } => format!("marking what backups need, {done} of {total} backups"),
+        Progress::Copying { done, total } => format!("copying what is needed out of packs, {done} of {total}"),
+        Progress::Deleting { done, total } => format!("deleting packs, {done} of {total}"),
+        Progress::Waiting { sessions } => {
+            let first = sessions.first().map(sessions::describe).unwrap_or_default();
+            match sessions.len() {
+                0 | 1 => format!("waiting for {first}"),
+                more => format!("waiting for {first} and {} more", more - 1),
+            }
+        }
+        _ => String::new(),
+    }
+}
+
+impl Collected {
+    fn new(report: &GcReport, dry_run: bool, seconds: f64) -> Self {
+        let texts = |errors: &[cinderblock_store::Error]| errors.iter().map(ToString::to_string).collect();
+        Self {
+            dry_run,
+            backups: report.backups,
+            packs: report.packs,
+            pack_bytes: report.pack_bytes,
+            condemned_packs: report.condemned,
+            repacked_packs: report.repacked,
+            deleted_packs: report.deleted,
+            freed_bytes: report.freed_bytes,
+            copied_bytes: report.copied_bytes,
+            pending_packs: report.pending,
+            packs_kept_for_writers: report.kept_for_writers,
+            waiting: report.waiting.iter().map(SessionFacts::new).collect(),
+            ended: report.ended.iter().map(SessionFacts::new).collect(),
+            removed_records: report.removed_records.iter().map(|(volume, id)| format!("{volume}/{id}")).collect(),
+            missing_chunks: report.missing,
+            damage: texts(&report.damage),
+            doubts: texts(&report.doubts),
+            seconds,
+        }
+    }
+}
+
+fn text(collected: &Collected) -> String {
+    let mut text = String::new();
+    let packs = |number| number::counted(number, "pack");
+    // Writing to a string does not fail.
+    let _ = writeln!(
+        text,
+        "{} need of {}, {}:",
+        number::counted(collected.backups, "backup"),
+        packs(collected.packs),
+        size::show(collected.pack_bytes)
+    );
+    if collected.dry_run {
+        let _ = writeln!(
+            text,
+            "would delete {}, {} of them after copying what is needed, and free {}",
+            packs(collected.condemned_packs),
+            collected.repacked_packs,
+            size::show(collected.freed_bytes)
+        );
+    } else {
+        let _ = writeln!(
+            text,
+            "deleted {}, {}; wrote {} of what is needed of {} and of the index",
+            packs(collected.deleted_packs),
+            size::show(collected.freed_bytes),
+            size::show(collected.copied_bytes),
+            packs(collected.repacked_packs)
+        );
+    }
+    for ended in &collected.ended {
+        let _ = writeln!(text, "gave up on {}: no sign of life", ended.text());
+    }
+    for record in &collected.removed_records {
+        let _ = writeln!(text, "removed backup {record}, which came after its session was given up on");
+    }
+    if collected.packs_kept_for_writers > 0 {
+        let _ = writeln!(text, "kept {} of backups that run", packs(collected.packs_kept_for_writers));
+    }
+    if collected.pending_packs > 0 {
+        let _ = writeln!(text, "{} are left to delete, and wait for:", packs(collected.pending_packs));
+        for waiting in &collected.waiting {
+            let _ = writeln!(text, "    {}", waiting.text());
+        }
+        text.push_str("the next 'cinderblock gc' deletes them\n");
+    }
+    text
+}

@@ -1,0 +1,114 @@
+//! Choosing what to condemn.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use crate::error::Error;
+use crate::gc::marking::Marking;
+use crate::id::{PackId, SegmentId, SessionId};
+use crate::listing;
+use crate::pack::PackReader;
+use crate::pack::directory::Directory;
+use crate::repository::Repository;
+use crate::segment::{self, PackSummary};
+
+/// What becomes of the packs.
+#[derive(Debug, Default)]
+pub(super) struct Choice {
+    /// Nothing in them is reached.
+    pub dead: Vec<PackId>,
+    /// Little in them is reached: it is copied first.
+    pub sparse: Vec<PackId>,
+    /// Nothing in them is reached, but their writer is at work.
+    pub kept_for_writers: u64,
+    /// Bytes of the dead ones, and of what is not reached in the sparse ones.
+    pub freeable_bytes: u64,
+    /// Packs that can't be read: they are kept.
+    pub damage: Vec<Error>,
+}
+
+/// By what to choose.
+pub(super) struct Criteria<'a> {
+    /// The packs that there are, with the bytes of each.
+    pub packs: &'a BTreeMap<PackId, u64>,
+    /// Sessions at work.
+    pub at_work: &'a HashSet<SessionId>,
+    /// Packs that are condemned already.
+    pub condemned: &'a HashSet<PackId>,
+    pub repack_below: u8,
+}
+
+impl Choice {
+    /// Looks at every pack, through the segments, or where none names it through its own directory.
+    pub fn make(repository: &Repository, marking: &Marking, criteria: &Criteria<'_>) -> Result<Self, Error> {
+        let mut choice = Self::default();
+        let mut left: BTreeSet<PackId> = criteria.packs.keys().copied().collect();
+        let backend = repository.backend();
+        let segments: BTreeSet<SegmentId> = listing::segments(backend)?;
+        for id in segments {
+            match segment::read(backend, repository.id(), id) {
+                Ok((session, packs)) => {
+                    for pack in packs {
+                        if left.remove(&pack.id) {
+                            choice.consider(marking, criteria, session, &pack)?;
+                        }
+                    }
+                }
+                Err(Error::Backend(error)) if error.is_not_found() => {}
+                // Its packs are looked at one by one.
+                Err(error) if error.is_damage() => choice.damage.push(error),
+                Err(error) => return Err(error),
+            }
+        }
+        for id in left {
+            match PackReader::open(backend, repository.id(), id) {
+                Ok(pack) => choice.consider(marking, criteria, pack.session(), &PackSummary::of_reader(&pack))?,
+                Err(Error::PackMissing { .. }) => {}
+                Err(error) if error.is_damage() => choice.damage.push(error),
+                Err(error) => return Err(error),
+            }
+        }
+        choice.dead.sort_unstable();
+        choice.sparse.sort_unstable();
+        Ok(choice)
+    }
+
+    fn consider(
+        &mut self,
+        marking: &Marking,
+        criteria: &Criteria<'_>,
+        session: SessionId,
+        pack: &PackSummary,
+    ) -> Result<(), Error> {
+        let object_bytes = criteria.packs.get(&pack.id).copied().unwrap_or(pack.object_bytes);
+        if criteria.condemned.contains(&pack.id) {
+            return Ok(());
+        }
+        let directory = Directory::new("an index segment", 0, pack.lists.clone(), false)?;
+        let (mut live, mut any) = (0, false);
+        for (number, entry) in (0..).zip(directory.frames()) {
+            let first = directory.first_slot(number).unwrap_or(0);
+            let reached = (first..first + entry.chunks).filter(|slot| marking.reached.is_marked(pack.id, *slot));
+            let reached = reached.count() as u64;
+            any |= reached > 0;
+            live += u64::from(entry.stored_bytes) * reached / u64::from(entry.chunks).max(1);
+        }
+        let all = directory.stored_bytes();
+        let sparse = live.saturating_mul(100) < all.saturating_mul(criteria.repack_below.into());
+        if any && !sparse {
+            return Ok(());
+        }
+        // What such a session refers to is not known before it has committed.
+        if criteria.at_work.contains(&session) {
+            self.kept_for_writers += u64::from(!any);
+            return Ok(());
+        }
+        if any {
+            self.freeable_bytes += all.saturating_sub(live);
+            self.sparse.push(pack.id);
+        } else {
+            self.freeable_bytes += object_bytes;
+            self.dead.push(pack.id);
+        }
+        Ok(())
+    }
+}

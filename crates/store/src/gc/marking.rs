@@ -1,0 +1,92 @@
+//! [`Marking`]: what the records reach, and what stands in the way of knowing it.
+
+use std::collections::{BTreeSet, HashSet};
+
+use crate::error::Error;
+use crate::fence;
+use crate::gc::{Observer, Progress};
+use crate::id::{BackupId, PackId, SessionId, VolumeId};
+use crate::repository::Repository;
+use crate::usage::Reached;
+
+/// What was marked so far.
+#[derive(Debug, Default)]
+pub(super) struct Marking {
+    pub reached: Reached,
+    /// Records that were walked.
+    marked: HashSet<(VolumeId, BackupId)>,
+    /// The sessions that wrote them.
+    pub sessions: HashSet<SessionId>,
+    /// Records of sessions that were declared ended: they are no backups.
+    pub buried: BTreeSet<(VolumeId, BackupId)>,
+    /// Records that can't be read: nobody knows what they reach.
+    pub unreadable: Vec<Error>,
+}
+
+impl Marking {
+    /// How many backups were marked.
+    pub fn backups(&self) -> u64 {
+        self.marked.len() as u64
+    }
+
+    /// Marks what the records reach that are there now and were not marked before.
+    pub fn mark_new(&mut self, repository: &Repository, observer: &Observer<'_>) -> Result<(), Error> {
+        self.unreadable.clear();
+        let mut found = repository.backups(None)?;
+        // One that is put after this only means that something dead is kept until the next time.
+        let buried = fence::tombstones(repository.backend())?;
+        found.retain(|backup| !self.marked.contains(backup) && !self.buried.contains(backup));
+        found.sort_unstable();
+        let total = found.len() as u64;
+        for (done, (volume, id)) in (0..).zip(found) {
+            observer.tell(&Progress::Marking { done, total })?;
+            let record = match repository.unchecked_record(&volume, id) {
+                Ok(record) => record,
+                Err(Error::BackupNotFound { .. }) => continue,
+                Err(error @ (Error::NewerFormat { .. } | Error::Unsupported { .. })) => {
+                    self.unreadable.push(error);
+                    continue;
+                }
+                Err(error) if error.is_damage() => {
+                    self.unreadable.push(error);
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            if buried.contains(&record.session) {
+                self.buried.insert((volume, id));
+                continue;
+            }
+            repository.reach(&record, &mut self.reached)?;
+            self.sessions.insert(record.session);
+            self.marked.insert((volume, id));
+        }
+        Ok(())
+    }
+
+    /// Marks everything; once more with an index that was made anew where something is missing, for the index is only a cache.
+    pub fn complete(repository: &Repository, observer: &Observer<'_>) -> Result<Self, Error> {
+        let mut marking = Self::default();
+        marking.mark_new(repository, observer)?;
+        if marking.reached.is_whole() {
+            return Ok(marking);
+        }
+        repository.forget_packs();
+        repository.rebuild_index()?;
+        let mut marking = Self::default();
+        marking.mark_new(repository, observer)?;
+        Ok(marking)
+    }
+
+    /// Packs in which something is marked.
+    pub fn packs(&self) -> impl Iterator<Item = PackId> + '_ {
+        self.reached.packs()
+    }
+
+    /// Why nothing may be condemned, where that is so: what an unreadable record or node reaches is not known.
+    pub fn doubts(&mut self) -> Vec<Error> {
+        let mut doubts = std::mem::take(&mut self.unreadable);
+        doubts.extend(self.reached.unreadable_nodes().map(|id| Error::ChunkMissing { id }));
+        doubts
+    }
+}

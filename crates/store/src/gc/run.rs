@@ -1,0 +1,232 @@
+//! The run of a collector.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use crate::error::Error;
+use crate::fence;
+use crate::gc::choice::{Choice, Criteria};
+use crate::gc::collection::{self, MAX_PACKS};
+use crate::gc::copy::{Copied, copy_live};
+use crate::gc::marking::Marking;
+use crate::gc::sweep::sweep;
+use crate::gc::wait::Waiter;
+use crate::gc::{GcOptions, GcReport, Observer};
+use crate::id::{CollectionId, PackId, SessionId};
+use crate::layout;
+use crate::listing;
+use crate::repository::Repository;
+use crate::sabotage::{Step, skips};
+use crate::session::Session;
+use crate::session::announcement::Role;
+
+/// Times that a collector marks again because another one moved what it had marked.
+const MAX_ROUNDS: usize = 8;
+
+impl Repository {
+    /// Deletes what no backup reaches, beside whatever else is going on. What could not be deleted yet, because backups run that may
+    /// refer to it, the report says; another run goes on with it, as it goes on with what an interrupted one began.
+    ///
+    /// Its cost grows with the number of maps' nodes and packs' directories, not with the data; its memory with one bit a chunk and
+    /// some 100 bytes a pack.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`] where the observer says so; what the storage says. Nothing is lost then, and nothing needs to be put right.
+    pub fn collect_garbage(&self, options: &GcOptions, observer: &Observer<'_>) -> Result<GcReport, Error> {
+        let mut report = GcReport::default();
+        if options.dry_run {
+            self.refresh_index()?;
+            self.plan_collection(options, observer, &mut report)?;
+            return Ok(report);
+        }
+        let session = self.announce(Role::Collector, "garbage collection", false)?;
+        self.refresh_index()?;
+        let waiter = Waiter { repository: self, collector: session.id(), options, observer };
+        let mut run = Run { repository: self, session: &session, waiter, observer, report };
+        run.waiter.remove_old_collectors()?;
+        let begun: BTreeSet<CollectionId> = collection::list(self.backend(), self.id())?.into_keys().collect();
+        if begun.is_empty() || run.finish(&begun, None)? {
+            let (condemned, marking) = run.condemn(options)?;
+            if !condemned.is_empty() {
+                run.finish(&condemned, Some(marking))?;
+            }
+        }
+        run.waiter.tidy()?;
+        run.report.copied_bytes += session.stored_bytes();
+        Ok(run.report)
+    }
+
+    /// Marks, and says what could be freed.
+    fn plan_collection(
+        &self,
+        options: &GcOptions,
+        observer: &Observer<'_>,
+        report: &mut GcReport,
+    ) -> Result<(), Error> {
+        let packs: BTreeMap<PackId, u64> = listing::packs(self.backend())?;
+        let at_work: HashSet<SessionId> = self.sessions()?.into_iter().map(|session| session.id).collect();
+        let mut marking = Marking::complete(self, observer)?;
+        let condemned = collection::list(self.backend(), self.id())?;
+        let condemned: HashSet<PackId> = condemned.into_values().flatten().collect();
+        let criteria = Criteria {
+            packs: &packs,
+            at_work: &at_work,
+            condemned: &condemned,
+            repack_below: options.repack_below,
+        };
+        let choice = Choice::make(self, &marking, &criteria)?;
+        report.backups = marking.backups();
+        report.packs = packs.len() as u64;
+        report.pack_bytes = packs.values().sum();
+        report.condemned = (choice.dead.len() + choice.sparse.len()) as u64;
+        report.repacked = choice.sparse.len() as u64;
+        report.freed_bytes = choice.freeable_bytes;
+        report.kept_for_writers = choice.kept_for_writers;
+        report.pending = packs.keys().filter(|id| condemned.contains(id)).count() as u64;
+        report.missing = marking.reached.missing();
+        report.damage = choice.damage;
+        report.doubts = marking.doubts();
+        Ok(())
+    }
+}
+
+struct Run<'a> {
+    repository: &'a Repository,
+    session: &'a Session<'a>,
+    waiter: Waiter<'a>,
+    observer: &'a Observer<'a>,
+    report: GcReport,
+}
+
+impl Run<'_> {
+    /// Chooses packs, copies what lives in some of them, and condemns them.
+    fn condemn(&mut self, options: &GcOptions) -> Result<(BTreeSet<CollectionId>, Marking), Error> {
+        let repository = self.repository;
+        let (backend, id) = (repository.backend(), repository.id());
+        let packs: BTreeMap<PackId, u64> = listing::packs(backend)?;
+        let at_work: HashSet<SessionId> = repository.sessions()?.into_iter().map(|session| session.id).collect();
+        let mut marking = Marking::complete(repository, self.observer)?;
+        self.report.packs = packs.len() as u64;
+        self.report.pack_bytes = packs.values().sum();
+        self.note(&mut marking)?;
+        if !self.report.doubts.is_empty() && !skips(Step::Doubt) {
+            return Ok((BTreeSet::new(), marking));
+        }
+        let condemned: HashSet<PackId> = collection::list(backend, id)?.into_values().flatten().collect();
+        let criteria = Criteria {
+            packs: &packs,
+            at_work: &at_work,
+            condemned: &condemned,
+            repack_below: options.repack_below,
+        };
+        let mut choice = Choice::make(repository, &marking, &criteria)?;
+        self.report.kept_for_writers = choice.kept_for_writers;
+        self.report.damage.append(&mut choice.damage);
+        let copied = copy_live(repository, self.session, &mut marking.reached, &choice.sparse, self.observer)?;
+        self.report.repacked += copied.done.len() as u64;
+        self.report.damage.extend(copied.damage);
+        let mut all = choice.dead;
+        all.extend(copied.done);
+        self.report.condemned += all.len() as u64;
+        let now = || repository.clock().now();
+        let put = |packs: &[PackId]| collection::put(backend, (id, self.session.id()), packs, now());
+        let collections: Result<BTreeSet<_>, Error> = all.chunks(MAX_PACKS).map(put).collect();
+        Ok((collections?, marking))
+    }
+
+    /// Takes over what a marking found besides marks.
+    fn note(&mut self, marking: &mut Marking) -> Result<(), Error> {
+        for (volume, id) in std::mem::take(&mut marking.buried) {
+            fence::delete(self.repository.backend(), &layout::record(&volume, id)?)?;
+            self.report.removed_records.push((volume, id));
+        }
+        self.report.backups = marking.backups();
+        self.report.missing = marking.reached.missing();
+        self.report.doubts = marking.doubts();
+        Ok(())
+    }
+
+    /// Deletes what is in the collections, once nobody refers to it; false where that has to wait.
+    fn finish(&mut self, ids: &BTreeSet<CollectionId>, marking: Option<Marking>) -> Result<bool, Error> {
+        let waited = self.waiter.wait(ids)?;
+        self.report.ended.extend(waited.ended);
+        if !waited.waiting.is_empty() {
+            self.report.waiting = waited.waiting;
+            let collections = collection::list(self.repository.backend(), self.repository.id())?;
+            self.report.pending = collections.values().map(|packs| packs.len() as u64).sum();
+            return Ok(false);
+        }
+        let mut marking = marking;
+        for _ in 0..MAX_ROUNDS {
+            let Some(again) = self.try_finish(ids, marking.take())? else { continue };
+            return Ok(again);
+        }
+        // Other collectors are at it: they will finish.
+        Ok(false)
+    }
+
+    /// None where another collector has moved what was marked: then once more.
+    fn try_finish(&mut self, ids: &BTreeSet<CollectionId>, marking: Option<Marking>) -> Result<Option<bool>, Error> {
+        let repository = self.repository;
+        let (backend, id) = (repository.backend(), repository.id());
+        // The records of those that were waited for are shown after this.
+        self.waiter.settle(1);
+        let collections = collection::list(backend, id)?;
+        let ours: BTreeMap<_, _> = collections.iter().filter(|(id, _)| ids.contains(id)).collect();
+        let condemned: HashSet<PackId> = match skips(Step::OthersCollections) {
+            true => ours.values().copied().flatten().copied().collect(),
+            false => collections.values().flatten().copied().collect(),
+        };
+        // What was deleted before a collection went is not shown any more after this.
+        self.waiter.settle(1);
+        let there: BTreeMap<PackId, u64> = listing::packs(backend)?;
+        if !skips(Step::ForgetPacks) {
+            repository.forget_packs();
+        }
+        repository.refresh_index()?;
+        let mut marking = match marking {
+            Some(mut marking) => {
+                if !skips(Step::SecondMark) {
+                    marking.mark_new(repository, self.observer)?;
+                }
+                marking
+            }
+            None => Marking::complete(repository, self.observer)?,
+        };
+        if !marking.reached.is_whole() {
+            marking = Marking::complete(repository, self.observer)?;
+        }
+        if !skips(Step::FreshListing) && !marking.packs().all(|id| there.contains_key(&id)) {
+            return Ok(None);
+        }
+        self.note(&mut marking)?;
+        if !self.report.doubts.is_empty() && !skips(Step::Doubt) {
+            return Ok(Some(false));
+        }
+        let mut needed: Vec<PackId> = marking.packs().filter(|id| condemned.contains(id)).collect();
+        needed.sort_unstable();
+        let mut copied = Copied::default();
+        if !skips(Step::Salvage) {
+            copied = copy_live(repository, self.session, &mut marking.reached, &needed, self.observer)?;
+        }
+        if !copied.gone.is_empty() {
+            return Ok(None);
+        }
+        // What can't be read in whole is not deleted.
+        let kept: HashSet<PackId> = marking.packs().filter(|id| condemned.contains(id)).collect();
+        self.report.damage.extend(copied.damage);
+        let mut doomed: HashSet<PackId> = ours.values().copied().flatten().copied().collect();
+        if !skips(Step::Salvage) {
+            doomed.retain(|id| !kept.contains(id));
+        }
+        self.report.copied_bytes += sweep(repository, self.session.id(), &doomed, self.observer)?;
+        let freed = doomed.iter().filter_map(|id| there.get(id));
+        self.report.deleted += freed.clone().count() as u64;
+        self.report.freed_bytes += freed.sum::<u64>();
+        for (id, packs) in ours {
+            if packs.iter().all(|pack| doomed.contains(pack)) {
+                fence::delete(backend, &layout::collection(*id)?)?;
+            }
+        }
+        Ok(Some(true))
+    }
+}

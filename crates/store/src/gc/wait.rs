@@ -1,0 +1,184 @@
+//! Waiting for the writers that may refer to what is condemned.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::time::Duration;
+
+use crate::error::Error;
+use crate::fence::{self, Collector};
+use crate::gc::{GcOptions, Observer, Progress};
+use crate::id::{CollectionId, SessionId};
+use crate::layout;
+use crate::repository::Repository;
+use crate::sabotage::{Step, skips};
+use crate::session::announcement::{Role, SessionInfo};
+use crate::time::Timestamp;
+
+/// How often a collector looks who is at work.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+
+/// Lets a collector wait.
+pub(super) struct Waiter<'a> {
+    pub repository: &'a Repository,
+    /// The collector's own session.
+    pub collector: SessionId,
+    pub options: &'a GcOptions,
+    pub observer: &'a Observer<'a>,
+}
+
+/// Who was waited for.
+#[derive(Debug, Default)]
+pub(super) struct Waited {
+    /// Writers that are still at work and have not seen what is condemned.
+    pub waiting: Vec<SessionInfo>,
+    /// Sessions that were declared ended.
+    pub ended: Vec<SessionInfo>,
+}
+
+fn age(now: Timestamp, session: &SessionInfo) -> Option<Duration> {
+    let since = now.microseconds().saturating_sub(session.renewed_at?.microseconds());
+    Some(Duration::from_micros(u64::try_from(since).unwrap_or(0)))
+}
+
+impl Waiter<'_> {
+    fn collector(&self) -> Collector<'_> {
+        Collector { backend: self.repository.backend(), repository: self.repository.id(), session: self.collector }
+    }
+
+    /// Waits until listings show what was put before.
+    pub fn settle(&self, times: u32) {
+        let delay = self.repository.backend().settle_delay();
+        if !delay.is_zero() && !skips(Step::Settle) {
+            self.repository.clock().sleep(delay * times);
+        }
+    }
+
+    /// Waits for all writers that have not seen every one of the collections, at most for the grace.
+    pub fn wait(&self, collections: &BTreeSet<CollectionId>) -> Result<Waited, Error> {
+        let mut waited = Waited::default();
+        if skips(Step::Wait) {
+            return Ok(waited);
+        }
+        // Who announces itself after this sees what was put before it.
+        self.settle(2);
+        let mut left = self.options.grace;
+        // Committed, and seen: they need not leave.
+        let mut committed: HashSet<SessionId> = HashSet::new();
+        loop {
+            let mut sessions = self.repository.sessions()?;
+            sessions.retain(|session| {
+                session.role == Role::Writer
+                    && !committed.contains(&session.id)
+                    && !collections.iter().all(|id| session.seen.contains(id))
+            });
+            let now = self.repository.clock().now();
+            let fence_after = self.options.fence_after;
+            let (old, young): (Vec<_>, Vec<_>) = sessions
+                .into_iter()
+                .partition(|session| session.damaged || age(now, session).is_some_and(|age| age >= fence_after));
+            if !old.is_empty() {
+                if self.end(&old, (&mut committed, &mut waited.ended))? {
+                    continue;
+                }
+                waited.waiting = old.into_iter().chain(young).collect();
+                return Ok(waited);
+            }
+            if young.is_empty() {
+                return Ok(waited);
+            }
+            self.observer.tell(&Progress::Waiting { sessions: young.clone() })?;
+            if left.is_zero() {
+                waited.waiting = young;
+                return Ok(waited);
+            }
+            let pause = LOOK_EVERY.min(left);
+            self.repository.clock().sleep(pause);
+            left -= pause;
+        }
+    }
+
+    /// Ends sessions that give no sign of life. Those whose record turns out to be there had committed before. False where that
+    /// can't be told, because a record can't be read: then they stay.
+    fn end(
+        &self,
+        sessions: &[SessionInfo],
+        (committed, ended): (&mut HashSet<SessionId>, &mut Vec<SessionInfo>),
+    ) -> Result<bool, Error> {
+        let collector = self.collector();
+        if skips(Step::Fence) {
+            committed.extend(sessions.iter().map(|session| session.id));
+            return Ok(true);
+        }
+        for session in sessions {
+            collector.fence(session.id, self.repository.clock().now())?;
+        }
+        // Whoever puts its record from now on sees the fence; the record of whoever did so before is shown after this.
+        self.settle(2);
+        let writers = if skips(Step::LookAfterFence) { Some(HashSet::new()) } else { self.writers_of_records()? };
+        for session in sessions {
+            match &writers {
+                Some(writers) if !writers.contains(&session.id) => {
+                    collector.bury(session.id, self.repository.clock().now())?;
+                    self.remove(session)?;
+                    ended.push(session.clone());
+                }
+                _ => {}
+            }
+            collector.lift(session.id)?;
+            // A listing may show one that ended for a while; one that committed need not leave.
+            committed.insert(session.id);
+        }
+        Ok(writers.is_some())
+    }
+
+    fn remove(&self, session: &SessionInfo) -> Result<(), Error> {
+        let mut numbers = session.numbers.iter();
+        numbers.try_for_each(|number| {
+            fence::delete(self.repository.backend(), &layout::session(session.id, *number)?)
+        })
+    }
+
+    /// The sessions that wrote the records that there are; none where one of these can't be read.
+    fn writers_of_records(&self) -> Result<Option<HashSet<SessionId>>, Error> {
+        let mut writers = HashSet::new();
+        for (volume, id) in self.repository.backups(None)? {
+            match self.repository.unchecked_record(&volume, id) {
+                Ok(record) => drop(writers.insert(record.session)),
+                Err(Error::BackupNotFound { .. }) => {}
+                Err(Error::NewerFormat { .. } | Error::Unsupported { .. }) => return Ok(None),
+                Err(error) if error.is_damage() => return Ok(None),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(Some(writers))
+    }
+
+    /// Removes what sessions and collectors that are gone have left: announcements of sessions that were declared ended, and
+    /// fences around sessions that have ended.
+    pub fn tidy(&self) -> Result<(), Error> {
+        let backend = self.repository.backend();
+        let buried = fence::tombstones(backend)?;
+        let sessions: BTreeMap<SessionId, SessionInfo> =
+            self.repository.sessions()?.into_iter().map(|session| (session.id, session)).collect();
+        for session in sessions.values().filter(|session| buried.contains(&session.id)) {
+            self.remove(session)?;
+        }
+        for (session, by) in fence::fences(backend)? {
+            if buried.contains(&session) || !sessions.contains_key(&session) {
+                fence::delete(backend, &layout::fence(session, by)?)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Collectors that gave no sign of life for so long have crashed: nobody waits for them, and their announcements go.
+    pub fn remove_old_collectors(&self) -> Result<(), Error> {
+        let now = self.repository.clock().now();
+        for session in self.repository.sessions()? {
+            let old = age(now, &session).is_some_and(|age| age >= self.options.fence_after);
+            if session.role == Role::Collector && session.id != self.collector && old {
+                self.remove(&session)?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,62 @@
+//! [`MemoryIndex`]: an index in memory, for simulations that make thousands.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use cinderblock_backend::Backend;
+
+use crate::error::Error;
+use crate::id::{ChunkId, PackId, RepositoryId, SegmentId};
+use crate::index::{Index, PackEntry};
+use crate::listing;
+use crate::pack::{Content, PackReader};
+use crate::segment::{self, PackSummary};
+
+/// Chunks of all packs that segments name or that are there without one.
+#[derive(Debug, Default)]
+pub(crate) struct MemoryIndex {
+    packs: BTreeMap<PackId, PackEntry>,
+    chunks: BTreeMap<ChunkId, (PackId, u32)>,
+}
+
+impl MemoryIndex {
+    pub(crate) fn load(backend: &dyn Backend, repository: RepositoryId) -> Result<Self, Error> {
+        let mut index = Self::default();
+        let segments: BTreeSet<SegmentId> = listing::segments(backend)?;
+        for id in segments {
+            match segment::read(backend, repository, id) {
+                Ok((_, packs)) => packs.iter().for_each(|pack| index.add(pack)),
+                Err(error) if error.is_damage() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let there: BTreeMap<PackId, u64> = listing::packs(backend)?;
+        for id in there.into_keys() {
+            if index.packs.contains_key(&id) {
+                continue;
+            }
+            match PackReader::open(backend, repository, id) {
+                Ok(pack) => index.add(&PackSummary::of_reader(&pack)),
+                Err(error) if error.is_damage() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(index)
+    }
+
+    fn add(&mut self, pack: &PackSummary) {
+        let content = if pack.map { Content::Map } else { Content::Data };
+        self.packs.insert(pack.id, PackEntry { id: pack.id, content, object_bytes: pack.object_bytes });
+        self.chunks.extend(pack.lists.ids.iter().zip(0..).map(|(id, slot)| (*id, (pack.id, slot))));
+    }
+}
+
+impl Index for MemoryIndex {
+    fn locate(&self, id: &ChunkId) -> Result<Option<(PackEntry, u32)>, Error> {
+        let found = self.chunks.get(id).and_then(|(pack, slot)| Some((*self.packs.get(pack)?, *slot)));
+        Ok(found)
+    }
+
+    fn packs(&self) -> Result<Vec<PackEntry>, Error> {
+        Ok(self.packs.values().copied().collect())
+    }
+}

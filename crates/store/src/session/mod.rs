@@ -1,0 +1,311 @@
+//! A writer at work: it announces itself, stores packs, writes index segments, and commits a record.
+//!
+//! The order is invariant I1: packs, then the segment that names them, then the record, each durable before the next.
+//! A crash at any point leaves objects that nothing refers to, and no backup.
+//!
+//! What a session owes to garbage collectors (`docs/design.md` has the whole protocol): it announces itself before it looks at
+//! which packs are condemned; it treats those as absent, or else does not say that it has seen them, so that a collector waits for
+//! it; it renews its announcement; and it looks for a fence after its record is put.
+
+pub(crate) mod announcement;
+
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use announcement::{Announcement, Role, SessionInfo};
+
+use crate::error::Error;
+use crate::fence;
+use crate::gc::collection;
+use crate::id::{ChunkId, PackId, SessionId};
+use crate::layout;
+use crate::pack::{Content, FinishedPack, PackBuilder};
+use crate::record::Record;
+use crate::repository::{Location, Repository};
+use crate::sabotage::{Step, skips};
+use crate::segment::{self, PackSummary, SEGMENT_MAX_PACKS, SEGMENT_TARGET_BYTES};
+
+/// How often a session gives a sign of life: every 5 minutes, well above any storage's settle delay.
+const RENEW_AFTER: Duration = Duration::from_secs(300);
+
+#[derive(Debug, Default)]
+struct Pending {
+    packs: Vec<PackSummary>,
+    bytes: usize,
+}
+
+/// A session of writing. Its methods may be called from several threads. Dropped without a commit, it leaves no backup.
+#[derive(Debug)]
+pub struct Session<'r> {
+    repository: &'r Repository,
+    id: SessionId,
+    announced: Mutex<Announcement>,
+    /// Packs that are about to be deleted: absent, as far as this session is concerned.
+    condemned: HashSet<PackId>,
+    /// Packs that are stored but in no segment yet.
+    pending: Mutex<Pending>,
+    stored_bytes: AtomicU64,
+    left: AtomicBool,
+}
+
+impl Repository {
+    /// Announces a writer that finds what it may refer to by [`Session::locate`], which leaves out what is about to be deleted.
+    /// `activity` says for people what it does, such as `backup of vm-1`.
+    ///
+    /// # Errors
+    /// What the storage says.
+    pub fn start_session(&self, activity: &str) -> Result<Session<'_>, Error> {
+        self.announce(Role::Writer, activity, true)
+    }
+
+    /// Announces a writer that also refers to what it finds in other ways: a garbage collector waits for its end.
+    ///
+    /// # Errors
+    /// What the storage says.
+    pub fn start_session_over(&self, activity: &str) -> Result<Session<'_>, Error> {
+        self.announce(Role::Writer, activity, false)
+    }
+
+    pub(crate) fn announce(&self, role: Role, activity: &str, avoids_condemned: bool) -> Result<Session<'_>, Error> {
+        let id = SessionId::random()?;
+        let announcement = Announcement::new(role, activity, self.clock().now());
+        announcement.put(self.backend(), self.id(), id)?;
+        let mut session = Session {
+            repository: self,
+            id,
+            announced: Mutex::new(announcement),
+            condemned: HashSet::new(),
+            pending: Mutex::default(),
+            stored_bytes: AtomicU64::new(0),
+            left: AtomicBool::new(false),
+        };
+        // In this order: a collection that is put after this look sees the announcement.
+        if avoids_condemned {
+            let collections = collection::list(self.backend(), self.id())?;
+            if !collections.is_empty() {
+                if !skips(Step::AvoidCondemned) {
+                    session.condemned = collections.values().flatten().copied().collect();
+                }
+                let seen = collections.into_keys().collect();
+                session.renew(|announcement| announcement.seen = seen)?;
+            }
+        }
+        // A pack whose directory was read before the session began may be gone by now, and nobody would notice.
+        if !skips(Step::ForgetPacks) {
+            self.forget_packs();
+        }
+        Ok(session)
+    }
+
+    /// The sessions at work, and those that ended without leaving, by id.
+    ///
+    /// # Errors
+    /// What the storage says.
+    pub fn sessions(&self) -> Result<Vec<SessionInfo>, Error> {
+        announcement::list(self.backend(), self.id())
+    }
+}
+
+impl Session<'_> {
+    /// Its identity.
+    pub fn id(&self) -> SessionId {
+        self.id
+    }
+
+    /// Finds chunks as [`Repository::locate`] does, but for copies in packs that are about to be deleted: what has no place here has
+    /// to be stored, and what has one may be referred to by this session's record.
+    ///
+    /// # Errors
+    /// What the storage or the index says.
+    pub fn locate(&self, ids: &[ChunkId], places: &mut Vec<Option<Location>>) -> Result<(), Error> {
+        self.repository.locate(ids, places)?;
+        if !self.condemned.is_empty() {
+            for place in places {
+                if place.as_ref().is_some_and(|place| self.condemned.contains(&place.pack.id())) {
+                    *place = None;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives a sign of life, if the last one is 5 minutes ago: to be called now and then.
+    ///
+    /// # Errors
+    /// [`Error::Fenced`] where a garbage collector has given up on this session; what the storage says.
+    pub fn stay(&self) -> Result<(), Error> {
+        let last = self.announced().renewed_at;
+        let age = self.repository.clock().now().microseconds().saturating_sub(last);
+        if u128::from(age.unsigned_abs()) < RENEW_AFTER.as_micros() {
+            return Ok(());
+        }
+        self.renew(|_| ())?;
+        self.check_not_fenced()
+    }
+
+    fn announced(&self) -> MutexGuard<'_, Announcement> {
+        self.announced.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Announces the session again, under the next number. The last announcement is left: a listing may not show the new one yet.
+    fn renew(&self, change: impl FnOnce(&mut Announcement)) -> Result<(), Error> {
+        let mut announced = self.announced();
+        let mut next = announced.clone();
+        next.number += 1;
+        next.renewed_at = self.repository.clock().now().microseconds();
+        change(&mut next);
+        next.put(self.repository.backend(), self.repository.id(), self.id)?;
+        *announced = next;
+        if let Some(old) = announced.number.checked_sub(2).filter(|old| *old > 0) {
+            fence::delete(self.repository.backend(), &layout::session(self.id, old)?)?;
+        }
+        Ok(())
+    }
+
+    fn check_not_fenced(&self) -> Result<(), Error> {
+        if fence::is_fenced(self.repository.backend(), self.id)? {
+            return Err(Error::Fenced { session: self.id });
+        }
+        Ok(())
+    }
+
+    /// Bytes that it has added to the repository so far: whole packs and segments.
+    pub fn stored_bytes(&self) -> u64 {
+        self.stored_bytes.load(Ordering::Relaxed)
+    }
+
+    /// A builder of packs of this session.
+    pub fn pack_builder(&self, content: Content) -> PackBuilder {
+        PackBuilder::new(self.repository.id(), self.id, content)
+    }
+
+    fn pending(&self) -> MutexGuard<'_, Pending> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Stores a pack: durable when this returns. Once enough have come together, the segment that names them is
+    /// written as well; then this returns true, and the index finds what is in it.
+    ///
+    /// # Errors
+    /// What the storage says.
+    pub fn store_pack(&self, pack: &FinishedPack) -> Result<bool, Error> {
+        self.stay()?;
+        self.repository.backend.put(&layout::pack(pack.id())?, &pack.parts())?;
+        self.stored_bytes.fetch_add(pack.object_bytes(), Ordering::Relaxed);
+        let summary = PackSummary::of_finished(pack);
+        let full = {
+            let mut pending = self.pending();
+            pending.bytes += summary.encoded_bytes();
+            pending.packs.push(summary);
+            (pending.bytes >= SEGMENT_TARGET_BYTES || pending.packs.len() >= SEGMENT_MAX_PACKS)
+                .then(|| std::mem::take(&mut *pending))
+        };
+        match full {
+            Some(full) => self.write_segment(full).map(|()| true),
+            None => Ok(false),
+        }
+    }
+
+    fn write_segment(&self, pending: Pending) -> Result<(), Error> {
+        if pending.packs.is_empty() {
+            return Ok(());
+        }
+        match segment::write(&*self.repository.backend, self.repository.id(), self.id, &pending.packs) {
+            Ok((_, bytes)) => {
+                self.stored_bytes.fetch_add(bytes, Ordering::Relaxed);
+                self.repository.forget_index();
+                Ok(())
+            }
+            Err(error) => {
+                // Not forgotten: a record must not be committed before a segment names its packs.
+                let mut kept = self.pending();
+                kept.bytes += pending.bytes;
+                kept.packs.extend(pending.packs);
+                Err(error)
+            }
+        }
+    }
+
+    /// Writes the segment of the packs that are in none yet. Without it, another writer could not find them; a rebuild of
+    /// the index would.
+    ///
+    /// # Errors
+    /// What the storage says.
+    pub fn flush(&self) -> Result<(), Error> {
+        let pending = std::mem::take(&mut *self.pending());
+        self.write_segment(pending)
+    }
+
+    /// Commits a backup: when this returns the backup exists, and not before. The record's session and chunk size are
+    /// set to what they are.
+    ///
+    /// # Errors
+    /// [`Error::BackupExists`] where the volume has a backup with this id; [`Error::Fenced`] where a garbage collector has given up
+    /// on this session: there is no backup then; what the storage says, after which there may be one or not.
+    pub fn commit(self, record: &mut Record) -> Result<(), Error> {
+        self.flush()?;
+        record.session = self.id;
+        record.chunk_bytes = self.repository.descriptor().chunk_size.bytes();
+        record.statistics.stored_bytes = self.stored_bytes();
+        let checked = !skips(Step::FenceCheck);
+        // Mostly this finds it, and no reader ever meets the record.
+        if checked {
+            self.check_not_fenced()?;
+        }
+        self.put_record(record)?;
+        // This is the look that counts: a fence that was put before the record is seen here, and the collector that puts one later
+        // sees the record.
+        if checked && fence::is_fenced(self.repository.backend(), self.id)? {
+            fence::delete(self.repository.backend(), &record.object()?)?;
+            return Err(Error::Fenced { session: self.id });
+        }
+        self.leave();
+        Ok(())
+    }
+
+    fn put_record(&self, record: &Record) -> Result<(), Error> {
+        let error = match record.write(self.repository.backend(), self.repository.id()) {
+            Ok(_) => return Ok(()),
+            Err(error) => error,
+        };
+        // Storage that tries again by itself may say that the record which it has just stored is there already, and an answer may
+        // be lost.
+        match self.repository.record(&record.volume, record.id) {
+            Ok(there) if there.session == self.id => Ok(()),
+            _ if matches!(&error, Error::Backend(cinderblock_backend::Error::AlreadyExists { .. })) => {
+                Err(Error::BackupExists { id: record.id, volume: record.volume.clone() })
+            }
+            _ => Err(error),
+        }
+    }
+
+    fn leave(&self) {
+        if self.left.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        // What can't be removed is harmless: a session that ended long ago is collected as a crashed one is.
+        let newest = self.announced().number;
+        for number in newest.saturating_sub(1).max(1)..=newest {
+            if let Ok(name) = layout::session(self.id, number) {
+                let _ = self.repository.backend.delete(&name);
+            }
+        }
+    }
+}
+
+impl Drop for Session<'_> {
+    fn drop(&mut self) {
+        // A session that ends early still names its packs: a later backup finds their chunks.
+        let _ = self.flush();
+        self.leave();
+    }
+}
+
+/// Adds ids to a list of hints, each once.
+pub fn merge_hints(hints: &mut Vec<PackId>, more: impl IntoIterator<Item = PackId>) {
+    hints.extend(more);
+    hints.sort_unstable();
+    hints.dedup();
+}
