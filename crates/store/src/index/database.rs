@@ -14,7 +14,7 @@ use crate::pack::Content;
 use crate::segment::PackSummary;
 
 /// Changes when what is stored under the keys changes; another one means: rebuild.
-const SCHEMA: &[u8] = b"1";
+const SCHEMA: &[u8] = b"2";
 
 const CHUNKS: &str = "chunks";
 
@@ -183,8 +183,16 @@ impl Database {
     }
 
     /// The segments that were read into it.
-    pub(crate) fn segments(&self) -> Result<Vec<SegmentId>, Error> {
-        self.with_prefix(PREFIX_SEGMENT, |key, _| Some(SegmentId::from_bytes(key.try_into().ok()?)))
+    pub(crate) fn segments<C: FromIterator<SegmentId>>(&self) -> Result<C, Error> {
+        let found = self.with_prefix(PREFIX_SEGMENT, |key, _| Some(SegmentId::from_bytes(key.try_into().ok()?)))?;
+        Ok(found.into_iter().collect())
+    }
+
+    /// The packs that a segment which was read names.
+    pub(crate) fn packs_of(&self, segment: SegmentId) -> Result<Vec<PackId>, Error> {
+        let found = self.db.get_pinned(key(PREFIX_SEGMENT, segment.as_bytes())).map_err(|source| self.failed(source))?;
+        let (ids, _) = found.as_deref().unwrap_or_default().as_chunks();
+        Ok(ids.iter().map(|id| PackId::from_bytes(*id)).collect())
     }
 
     pub(crate) fn has_pack(&self, id: PackId) -> Result<bool, Error> {
@@ -192,8 +200,8 @@ impl Database {
         Ok(found.is_some())
     }
 
-    /// Adds the packs of a segment that it does not know yet, and the mark that the segment was read.
-    pub(crate) fn add(&self, segment: Option<SegmentId>, packs: &[PackSummary]) -> Result<(), Error> {
+    /// Adds those of the packs that it does not know yet.
+    pub(crate) fn add(&self, packs: &[PackSummary]) -> Result<(), Error> {
         let chunks = self.chunks()?;
         for pack in packs {
             if self.has_pack(pack.id)? {
@@ -214,12 +222,15 @@ impl Database {
             }
             self.write(batch)?;
         }
-        if let Some(segment) = segment {
-            let mut batch = WriteBatch::default();
-            batch.put(key(PREFIX_SEGMENT, segment.as_bytes()), []);
-            self.write(batch)?;
-        }
         Ok(())
+    }
+
+    /// Remembers that a segment was read, and which packs it names; all of them have been added.
+    pub(crate) fn add_segment(&self, segment: SegmentId, packs: &[PackSummary]) -> Result<(), Error> {
+        let names: Vec<u8> = packs.iter().flat_map(|pack| *pack.id.as_bytes()).collect();
+        let mut batch = WriteBatch::default();
+        batch.put(key(PREFIX_SEGMENT, segment.as_bytes()), names);
+        self.write(batch)
     }
 
     /// Makes everything durable, and compacts where many small files have come together.

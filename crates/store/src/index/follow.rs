@@ -69,17 +69,28 @@ fn open_current(
     }
     // An index that can't be read is a cache that is rebuilt.
     let Ok(database) = Database::open_to_read(path, cache_bytes) else { return Ok(None) };
-    let (Ok(true), Ok(known)) = (database.is_for(repository), database.segments()) else { return Ok(None) };
-    let known: HashSet<SegmentId> = known.into_iter().collect();
+    let (Ok(true), Ok(known)) = (database.is_for(repository), database.segments::<HashSet<SegmentId>>()) else { return Ok(None) };
     if !wanted.is_subset(&known) {
         return Ok(None);
     }
-    // Segments that another process added meanwhile are welcome; of one that is gone, packs may be gone, too.
-    let gone = known.len() > wanted.len() && {
-        let now: HashSet<SegmentId> = listing::segments(backend)?;
-        !known.is_subset(&now)
-    };
+    // Segments that another process added meanwhile are welcome. With one that was collected, packs went; where only the segment is
+    // lost, the index is good enough to read with.
+    let gone = known.len() > wanted.len() && packs_went(&database, backend, &known)?;
     Ok((!gone).then_some(database))
+}
+
+fn packs_went(database: &Database, backend: &dyn Backend, known: &HashSet<SegmentId>) -> Result<bool, Error> {
+    let now: HashSet<SegmentId> = listing::segments(backend)?;
+    if known.is_subset(&now) {
+        return Ok(false);
+    }
+    let there: HashMap<PackId, u64> = listing::packs(backend)?;
+    for segment in known.difference(&now) {
+        if database.packs_of(*segment)?.iter().any(|pack| !there.contains_key(pack)) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Reads everything again.
@@ -112,18 +123,18 @@ fn follow(
     mut anew: bool,
 ) -> Result<RebuildOutcome, Error> {
     let wanted: HashSet<SegmentId> = listing::segments(backend)?;
-    let mut known = HashSet::new();
+    let (mut known, mut orphans) = (HashSet::new(), HashSet::new());
     if !anew {
         let usable = Database::open_to_write(path, cache_bytes).and_then(|database| {
-            known = database.segments()?.into_iter().collect();
+            known = database.segments()?;
             Ok(database.is_for(repository)?.then_some(database))
         });
         match usable {
-            Ok(Some(database)) if forget_gone(&database, backend, &known, &wanted)? => {
+            Ok(Some(database)) if forget_gone(&database, backend, (&known, &wanted), &mut orphans)? => {
                 let mut outcome = RebuildOutcome::default();
                 add_segments(&database, repository, backend, wanted.difference(&known), None, &mut outcome)?;
                 // What a damaged segment named is found by making the index anew, once.
-                if outcome.unreadable_segments.is_empty() {
+                if outcome.unreadable_segments.is_empty() && all_named(&database, &orphans, &wanted)? {
                     database.finish()?;
                     return Ok(outcome);
                 }
@@ -145,21 +156,43 @@ fn follow(
     Ok(outcome)
 }
 
-/// Forgets what went with segments that are gone. Not where that is most of it: the places of its chunks would stay in the
-/// database, and it is better made anew.
+/// Forgets what went with segments that are gone; packs of theirs that are still there are `orphans`. False where most of what
+/// there was is gone: the places of its chunks would stay in the database, and it is better made anew.
 fn forget_gone(
     database: &Database,
     backend: &dyn Backend,
-    known: &HashSet<SegmentId>,
-    wanted: &HashSet<SegmentId>,
+    (known, wanted): (&HashSet<SegmentId>, &HashSet<SegmentId>),
+    orphans: &mut HashSet<PackId>,
 ) -> Result<bool, Error> {
     if known.is_subset(wanted) {
         return Ok(true);
     }
     let there: HashMap<PackId, u64> = listing::packs(backend)?;
+    for segment in known.difference(wanted) {
+        orphans.extend(database.packs_of(*segment)?.into_iter().filter(|id| there.contains_key(id)));
+    }
     let (forgotten, kept) = database.retain(|id| there.contains_key(&id))?;
     database.forget_segments(known.difference(wanted))?;
     Ok(forgotten <= kept)
+}
+
+/// Whether the segments name all these packs: a garbage collector replaces segments so. Where they do not, segments were lost, and
+/// are written anew with the index.
+fn all_named(
+    database: &Database,
+    orphans: &HashSet<PackId>,
+    segments: &HashSet<SegmentId>,
+) -> Result<bool, Error> {
+    let mut orphans = orphans.clone();
+    for segment in segments {
+        if orphans.is_empty() {
+            break;
+        }
+        for id in database.packs_of(*segment)? {
+            orphans.remove(&id);
+        }
+    }
+    Ok(orphans.is_empty())
 }
 
 fn add_segments<'a>(
@@ -175,12 +208,13 @@ fn add_segments<'a>(
             Ok((_, mut packs)) => {
                 // A pack that is lost must not hide a chunk's other copy.
                 packs.retain(|pack| there.is_none_or(|there| there.contains_key(&pack.id)));
-                database.add(Some(*id), &packs)?;
+                database.add(&packs)?;
+                database.add_segment(*id, &packs)?;
             }
             // Damage costs speed, not data: a rebuild reads the packs themselves. It is marked as read, or every
             // command would try again.
             Err(error) if error.is_damage() => {
-                database.add(Some(*id), &[])?;
+                database.add_segment(*id, &[])?;
                 outcome.unreadable_segments.push((*id, error));
                 continue;
             }
@@ -208,7 +242,7 @@ fn adopt_packs(
         match PackReader::open(backend, repository, id) {
             Ok(pack) => {
                 let summary = PackSummary::of_reader(&pack);
-                database.add(None, std::slice::from_ref(&summary))?;
+                database.add(std::slice::from_ref(&summary))?;
                 outcome.adopted_packs += 1;
                 let packs = pending.entry(pack.session()).or_default();
                 packs.push(summary);
@@ -239,7 +273,7 @@ fn write_segment(
         return Ok(());
     }
     match segment::write(backend, repository, session, packs) {
-        Ok((id, _)) => database.add(Some(id), &[]),
+        Ok((id, _)) => database.add_segment(id, packs),
         // A repository that may only be read is still restored from: the index has the packs.
         Err(error) => {
             outcome.not_written = Some(error);
