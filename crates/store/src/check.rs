@@ -59,28 +59,63 @@ impl Repository {
         self.nodes.clear();
     }
 
+    /// Forgets what is in memory and brings the index up to date, for a reader that misses something: a garbage collector may have
+    /// moved it, or a listing did not show yet what the reader has heard of. It waits until listings show all that there is now.
+    ///
+    /// # Errors
+    /// What the storage or the index says.
+    pub fn catch_up(&self) -> Result<(), Error> {
+        let delay = self.backend.settle_delay();
+        if !delay.is_zero() {
+            self.clock().sleep(delay);
+        }
+        self.forget_packs();
+        self.refresh_index()
+    }
+
     /// Calls `visit` for every copy of the wanted chunks in any readable pack, whether the index knows it or not. It
     /// reads the directory of every pack that is not in memory: this is for when [`locate`](Repository::locate)
     /// found nothing, or what it found turned out to be damaged.
     ///
+    /// Where a pack goes meanwhile, a garbage collector may have copied what was in it to a pack that came after the listing: it looks
+    /// again then, and a copy may be visited twice.
+    ///
     /// # Errors
     /// What the storage says; packs that are damaged or gone are passed over.
     pub fn search(&self, wanted: &HashSet<ChunkId>, visit: &mut dyn FnMut(ChunkId, Location)) -> Result<(), Error> {
-        for (id, _) in self.list_packs()? {
-            let pack = match self.pack(id) {
-                Ok(pack) => pack,
-                Err(error) if error.is_damage() => continue,
-                Err(error) => return Err(error),
-            };
-            for (slot, id) in (0..).zip(pack.directory().ids()) {
-                if wanted.contains(id) {
-                    visit(*id, Location { pack: pack.clone(), slot });
+        let mut gone: HashSet<PackId> = HashSet::new();
+        for _ in 0..MAX_SEARCHES {
+            let before = gone.len();
+            for (id, _) in self.list_packs()? {
+                let pack = match self.pack(id) {
+                    Ok(pack) => pack,
+                    Err(Error::PackMissing { .. }) => {
+                        gone.insert(id);
+                        continue;
+                    }
+                    Err(error) if error.is_damage() => continue,
+                    Err(error) => return Err(error),
+                };
+                for (slot, id) in (0..).zip(pack.directory().ids()) {
+                    if wanted.contains(id) {
+                        visit(*id, Location { pack: pack.clone(), slot });
+                    }
                 }
+            }
+            if gone.len() == before {
+                break;
+            }
+            let delay = self.backend.settle_delay();
+            if !delay.is_zero() {
+                self.clock().sleep(delay);
             }
         }
         Ok(())
     }
 }
+
+/// Times that a search looks at all packs, while some of them go.
+const MAX_SEARCHES: usize = 5;
 
 #[cfg(test)]
 mod tests {

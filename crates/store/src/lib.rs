@@ -63,6 +63,8 @@ mod repository;
 mod sabotage;
 mod segment;
 mod session;
+#[cfg(test)]
+mod simulation;
 mod time;
 mod usage;
 

@@ -10,6 +10,8 @@ pub(crate) enum Step {
     ForgetPacks,
     /// A writer looks for a fence before and after it puts its record.
     FenceCheck,
+    /// A writer that does not know what became of its record stays announced.
+    Abandon,
     /// A reader looks for the tombstone of a record's session.
     ReaderCheck,
     /// A collector waits for sessions that have not seen its collection.
@@ -28,10 +30,31 @@ pub(crate) enum Step {
     FreshListing,
     /// A collector waits until listings show what it has put.
     Settle,
-    /// A session's last announcement but one is left, since listings lag.
+    /// A writer leaves its last announcement but one, since listings lag.
     KeepRenewal,
     /// Nothing is deleted while a part of a map can't be read.
     Doubt,
+}
+
+#[cfg(test)]
+impl Step {
+    /// All steps that the safety of backups needs; of the others, doubt is for damage, and no weather brings that.
+    pub(crate) const ALL: [Step; 14] = [
+        Step::AvoidCondemned,
+        Step::ForgetPacks,
+        Step::FenceCheck,
+        Step::Abandon,
+        Step::ReaderCheck,
+        Step::Wait,
+        Step::Fence,
+        Step::LookAfterFence,
+        Step::SecondMark,
+        Step::Salvage,
+        Step::OthersCollections,
+        Step::FreshListing,
+        Step::Settle,
+        Step::KeepRenewal,
+    ];
 }
 
 /// Whether to leave a step out: never, but in a simulation that wants it.

@@ -68,8 +68,7 @@ impl<'a> Finder<'a> {
             return Ok(false);
         }
         *refreshed = true;
-        self.repository.forget_packs();
-        self.repository.refresh_index()?;
+        self.repository.catch_up()?;
         Ok(true)
     }
 

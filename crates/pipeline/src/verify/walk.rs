@@ -150,8 +150,7 @@ impl<'a> Walk<'a> {
     fn refresh(&self) -> Result<bool, Error> {
         let mut refreshed = lock(&self.refreshed);
         if !*refreshed {
-            self.repository.forget_packs();
-            self.repository.refresh_index()?;
+            self.repository.catch_up()?;
         }
         Ok(!std::mem::replace(&mut refreshed, true))
     }

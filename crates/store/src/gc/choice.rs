@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use crate::error::Error;
 use crate::gc::marking::Marking;
 use crate::id::{PackId, SegmentId, SessionId};
+use crate::layout;
 use crate::listing;
 use crate::pack::PackReader;
 use crate::pack::directory::Directory;
@@ -18,6 +19,8 @@ pub(super) struct Choice {
     pub dead: Vec<PackId>,
     /// Little in them is reached: it is copied first.
     pub sparse: Vec<PackId>,
+    /// Segments name them, and they are gone.
+    pub gone: HashSet<PackId>,
     /// Nothing in them is reached, but their writer is at work.
     pub kept_for_writers: u64,
     /// Bytes of the dead ones, and of what is not reached in the sparse ones.
@@ -37,6 +40,15 @@ pub(super) struct Criteria<'a> {
     pub repack_below: u8,
 }
 
+/// Whether a pack is not there. A listing may only not show it yet; its segment came after it.
+fn is_gone(repository: &Repository, id: PackId) -> Result<bool, Error> {
+    match repository.backend().size(&layout::pack(id)?) {
+        Ok(_) => Ok(false),
+        Err(error) if error.is_not_found() => Ok(true),
+        Err(error) => Err(error.into()),
+    }
+}
+
 impl Choice {
     /// Looks at every pack, through the segments, or where none names it through its own directory.
     pub fn make(repository: &Repository, marking: &Marking, criteria: &Criteria<'_>) -> Result<Self, Error> {
@@ -50,6 +62,8 @@ impl Choice {
                     for pack in packs {
                         if left.remove(&pack.id) {
                             choice.consider(marking, criteria, session, &pack)?;
+                        } else if !criteria.packs.contains_key(&pack.id) && is_gone(repository, pack.id)? {
+                            choice.gone.insert(pack.id);
                         }
                     }
                 }

@@ -43,6 +43,7 @@ impl Repository {
         let waiter = Waiter { repository: self, collector: session.id(), options, observer };
         let mut run = Run { repository: self, session: &session, waiter, observer, report };
         run.waiter.remove_old_collectors()?;
+        run.report.ended = run.waiter.end_old_writers()?;
         let begun: BTreeSet<CollectionId> = collection::list(self.backend(), self.id())?.into_keys().collect();
         if begun.is_empty() || run.finish(&begun, None)? {
             let (condemned, marking) = run.condemn(options)?;
@@ -121,6 +122,10 @@ impl Run<'_> {
         let mut choice = Choice::make(repository, &marking, &criteria)?;
         self.report.kept_for_writers = choice.kept_for_writers;
         self.report.damage.append(&mut choice.damage);
+        if !choice.gone.is_empty() {
+            // Of two collectors at once, one may have named again what the other deleted.
+            self.report.copied_bytes += sweep(repository, self.session.id(), &choice.gone, self.observer)?;
+        }
         let copied = copy_live(repository, self.session, &mut marking.reached, &choice.sparse, self.observer)?;
         self.report.repacked += copied.done.len() as u64;
         self.report.damage.extend(copied.damage);

@@ -70,11 +70,7 @@ impl Waiter<'_> {
                     && !committed.contains(&session.id)
                     && !collections.iter().all(|id| session.seen.contains(id))
             });
-            let now = self.repository.clock().now();
-            let fence_after = self.options.fence_after;
-            let (old, young): (Vec<_>, Vec<_>) = sessions
-                .into_iter()
-                .partition(|session| session.damaged || age(now, session).is_some_and(|age| age >= fence_after));
+            let (old, young): (Vec<_>, Vec<_>) = sessions.into_iter().partition(|session| self.is_old(session));
             if !old.is_empty() {
                 if self.end(&old, (&mut committed, &mut waited.ended))? {
                     continue;
@@ -94,6 +90,23 @@ impl Waiter<'_> {
             self.repository.clock().sleep(pause);
             left -= pause;
         }
+    }
+
+    /// Whether a session gave no sign of life for long; or none that can be read.
+    fn is_old(&self, session: &SessionInfo) -> bool {
+        let now = self.repository.clock().now();
+        session.damaged || age(now, session).is_some_and(|age| age >= self.options.fence_after)
+    }
+
+    /// Ends the writers that gave no sign of life for long: what they wrote is nobody's then.
+    pub fn end_old_writers(&self) -> Result<Vec<SessionInfo>, Error> {
+        let mut sessions = self.repository.sessions()?;
+        sessions.retain(|session| session.role == Role::Writer && self.is_old(session));
+        let mut ended = Vec::new();
+        if !sessions.is_empty() {
+            self.end(&sessions, (&mut HashSet::new(), &mut ended))?;
+        }
+        Ok(ended)
     }
 
     /// Ends sessions that give no sign of life. Those whose record turns out to be there had committed before. False where that
@@ -121,7 +134,9 @@ impl Waiter<'_> {
                     self.remove(session)?;
                     ended.push(session.clone());
                 }
-                _ => {}
+                // Its record is there: it has nothing more to do, and was stopped before it left.
+                Some(_) => self.remove(session)?,
+                None => {}
             }
             collector.lift(session.id)?;
             // A listing may show one that ended for a while; one that committed need not leave.

@@ -22,14 +22,18 @@ impl MemoryIndex {
     pub(crate) fn load(backend: &dyn Backend, repository: RepositoryId) -> Result<Self, Error> {
         let mut index = Self::default();
         let segments: BTreeSet<SegmentId> = listing::segments(backend)?;
+        let mut named = Vec::new();
         for id in segments {
             match segment::read(backend, repository, id) {
-                Ok((_, packs)) => packs.iter().for_each(|pack| index.add(pack)),
+                Ok((_, packs)) => named.extend(packs),
                 Err(error) if error.is_damage() => {}
                 Err(error) => return Err(error),
             }
         }
         let there: BTreeMap<PackId, u64> = listing::packs(backend)?;
+        // A pack that is lost must not hide a chunk's other copy: what is added last counts.
+        let (here, lost): (Vec<_>, Vec<_>) = named.iter().partition(|pack| there.contains_key(&pack.id));
+        lost.into_iter().chain(here).for_each(|pack| index.add(pack));
         for id in there.into_keys() {
             if index.packs.contains_key(&id) {
                 continue;

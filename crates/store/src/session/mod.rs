@@ -158,7 +158,8 @@ impl Session<'_> {
         change(&mut next);
         next.put(self.repository.backend(), self.repository.id(), self.id)?;
         *announced = next;
-        if let Some(old) = announced.number.checked_sub(2).filter(|old| *old > 0) {
+        let keep = if skips(Step::KeepRenewal) { 1 } else { 2 };
+        if let Some(old) = announced.number.checked_sub(keep).filter(|old| *old > 0) {
             fence::delete(self.repository.backend(), &layout::session(self.id, old)?)?;
         }
         Ok(())
@@ -257,8 +258,8 @@ impl Session<'_> {
         self.put_record(record)?;
         // This is the look that counts: a fence that was put before the record is seen here, and the collector that puts one later
         // sees the record.
-        if checked && fence::is_fenced(self.repository.backend(), self.id)? {
-            fence::delete(self.repository.backend(), &record.object()?)?;
+        if checked && fence::is_fenced(self.repository.backend(), self.id).inspect_err(|_| self.abandon())? {
+            fence::delete(self.repository.backend(), &record.object()?).inspect_err(|_| self.abandon())?;
             return Err(Error::Fenced { session: self.id });
         }
         self.leave();
@@ -273,11 +274,28 @@ impl Session<'_> {
         // Storage that tries again by itself may say that the record which it has just stored is there already, and an answer may
         // be lost.
         match self.repository.record(&record.volume, record.id) {
-            Ok(there) if there.session == self.id => Ok(()),
-            _ if matches!(&error, Error::Backend(cinderblock_backend::Error::AlreadyExists { .. })) => {
+            Ok(there) if there.session == self.id => return Ok(()),
+            Ok(_) => return Err(Error::BackupExists { id: record.id, volume: record.volume.clone() }),
+            Err(_) => {}
+        }
+        if let Error::TooLarge { .. } | Error::Encode { .. } = error {
+            return Err(error);
+        }
+        // It may still come, from somewhere in the network.
+        self.abandon();
+        match error {
+            Error::Backend(cinderblock_backend::Error::AlreadyExists { .. }) => {
                 Err(Error::BackupExists { id: record.id, volume: record.volume.clone() })
             }
-            _ => Err(error),
+            error => Err(error),
+        }
+    }
+
+    /// Goes without leaving, where it is not known what became of the record: as long as the announcement is there, nothing that the
+    /// record may need is deleted, until a collector has declared the session ended, and the record void.
+    fn abandon(&self) {
+        if !skips(Step::Abandon) {
+            self.left.store(true, Ordering::Relaxed);
         }
     }
 

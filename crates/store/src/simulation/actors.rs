@@ -1,0 +1,337 @@
+//! What the actors of a simulation do.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use cinderblock_backend::Backend;
+use cinderblock_backend::simulated::ActorHandle;
+
+use super::model::{CHUNK, Known, Model, VOLUME_CHUNKS, Volume, chunk};
+use crate::clock::Clock;
+use crate::error::Error;
+use crate::gc::{GcOptions, Observer};
+use crate::id::{BackupId, ChunkId, PackId, VolumeId};
+use crate::map::{MapBuilder, PieceContent, Shape};
+use crate::pack::frame::{self, Compression, FrameChunk};
+use crate::pack::{Content, PackBuilder};
+use crate::random::seeded;
+use crate::record::{Chunking, Record, Statistics};
+use crate::repository::{Location, OpenOptions, Repository};
+use crate::session::Session;
+use crate::time::Timestamp;
+
+/// The clock of an actor, which may be wrong.
+struct ActorClock(ActorHandle);
+
+impl std::fmt::Debug for ActorClock {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ActorClock")
+    }
+}
+
+impl Clock for ActorClock {
+    fn now(&self) -> Timestamp {
+        let since = self.0.now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        Timestamp::from_microseconds(since.as_micros() as i64)
+    }
+
+    fn sleep(&self, duration: Duration) {
+        self.0.sleep(duration);
+    }
+}
+
+/// A number below `limit` that the actor's seed determines.
+pub(super) fn below(limit: u64) -> u64 {
+    seeded::next().expect("a seed") % limit.max(1)
+}
+
+/// Whether something that happens once in `n` times does.
+pub(super) fn once_in(n: u64) -> bool {
+    below(n) == 0
+}
+
+pub(super) fn open(backend: Arc<dyn Backend>, clock: Option<ActorHandle>) -> Result<Repository, Error> {
+    let mut options = OpenOptions::new(PathBuf::from("/nonexistent"));
+    options.index_in_memory = true;
+    if let Some(handle) = clock {
+        options.clock = Arc::new(ActorClock(handle));
+    }
+    Repository::open(backend, &options)
+}
+
+/// A process: opens the repository again now and then, as commands do, and mostly goes on with what it has in memory.
+pub(super) struct Process<'m> {
+    pub handle: ActorHandle,
+    pub model: &'m Model,
+    repository: Option<Repository>,
+}
+
+impl<'m> Process<'m> {
+    pub fn new(handle: ActorHandle, model: &'m Model, seed: u64) -> Self {
+        seeded::seed(Some(seed));
+        Self { handle, model, repository: None }
+    }
+
+    fn repository(&mut self) -> Option<Repository> {
+        match self.repository.take() {
+            Some(repository) if !once_in(3) => Some(repository),
+            _ => open(self.handle.backend(), Some(self.handle.clone())).ok(),
+        }
+    }
+
+    fn rest(&self) {
+        let times = [0, 1, 60, 600, 7200];
+        self.handle.sleep(Duration::from_secs(times[below(times.len() as u64) as usize]));
+    }
+
+    /// Backs up volumes that have much in common.
+    pub fn write(mut self) {
+        for _ in 0..1 + below(4) {
+            self.rest();
+            let Some(repository) = self.repository() else { continue };
+            let mut volume = Volume::new();
+            for _ in 0..1 + below(8) {
+                let area = if once_in(2) { 0 } else { 1024 };
+                volume.insert(area + below(6), below(10));
+            }
+            if let Err(error) = self.back_up(&repository, volume) {
+                self.expect_trouble("a backup", &error);
+            }
+            self.repository = Some(repository);
+        }
+    }
+
+    fn back_up(&self, repository: &Repository, volume: Volume) -> Result<(), Error> {
+        let id = BackupId::random()?;
+        let known = Known { volume: volume.clone(), committed: false, refused: false, deleted: false };
+        self.model.backups().insert(id, known);
+        let session = repository.start_session("simulated")?;
+        let mut record = write_volume(repository, &session, id, &volume, &self.handle)?;
+        let outcome = session.commit(&mut record);
+        let mut backups = self.model.backups();
+        let known = backups.get_mut(&id).expect("just put there");
+        match &outcome {
+            Ok(()) => known.committed = !self.handle.has_crashed(),
+            Err(Error::Fenced { .. }) => known.refused = true,
+            Err(_) => {}
+        }
+        outcome
+    }
+
+    /// Reads backups that are there.
+    pub fn read(mut self) {
+        for _ in 0..2 + below(6) {
+            self.rest();
+            let Some(repository) = self.repository() else { continue };
+            let Ok(mut backups) = repository.backups(None) else { continue };
+            backups.sort_unstable();
+            if backups.is_empty() {
+                continue;
+            }
+            let (volume, id) = backups[below(backups.len() as u64) as usize].clone();
+            if let Ok(record) = repository.record(&volume, id)
+                && let Err(error) = check(&repository, &record, self.model)
+            {
+                self.read_failed(id, &error);
+            }
+            self.repository = Some(repository);
+        }
+    }
+
+    /// A backup that was reported as committed, and that nobody deletes, can always be read.
+    fn read_failed(&self, id: BackupId, error: &Error) {
+        let known = self.model.backups().get(&id).cloned();
+        let lasting = known.is_some_and(|known| known.committed && !known.deleted);
+        if error.is_damage() && lasting && !self.handle.has_crashed() {
+            self.model.violated(format!("a reader could not read backup {id}: {error}"));
+        }
+    }
+
+    /// Deletes some.
+    pub fn delete(mut self) {
+        for _ in 0..1 + below(4) {
+            self.rest();
+            let Some(repository) = self.repository() else { continue };
+            let Ok(mut backups) = repository.backups(None) else { continue };
+            backups.sort_unstable();
+            if backups.is_empty() {
+                continue;
+            }
+            let (volume, id) = backups[below(backups.len() as u64) as usize].clone();
+            if let Some(known) = self.model.backups().get_mut(&id) {
+                known.deleted = true;
+            }
+            let _ = repository.delete_backup(&volume, id);
+            self.repository = Some(repository);
+        }
+    }
+
+    /// Collects garbage.
+    pub fn collect(mut self) {
+        for _ in 0..1 + below(3) {
+            self.rest();
+            let Some(repository) = self.repository() else { continue };
+            let options = GcOptions {
+                grace: Duration::from_secs([0, 10, 3600][below(3) as usize]),
+                fence_after: Duration::from_secs([900, 7200, 86_400][below(3) as usize]),
+                repack_below: [0, 50, 100][below(3) as usize],
+                dry_run: once_in(20),
+            };
+            if let Err(error) = repository.collect_garbage(&options, &Observer::new(&|_| true)) {
+                self.expect_trouble("a collection", &error);
+            }
+            self.repository = Some(repository);
+        }
+    }
+
+    /// Operations may fail; damage is nothing that the weather brings.
+    fn expect_trouble(&self, what: &str, error: &Error) {
+        let damage = error.is_damage() && !matches!(error, Error::Backend(_));
+        if damage && !self.handle.has_crashed() {
+            self.model.violated(format!("{what} met damage: {error}"));
+        }
+    }
+}
+
+/// Stores what is missing of a volume; its record.
+fn write_volume(
+    repository: &Repository,
+    session: &Session<'_>,
+    id: BackupId,
+    volume: &Volume,
+    handle: &ActorHandle,
+) -> Result<Record, Error> {
+    let (mut nodes, mut map) = (Vec::new(), MapBuilder::new(Shape::Fixed));
+    let mut sink = |id, bytes: Vec<u8>| {
+        nodes.push((id, bytes));
+        Ok(())
+    };
+    let mut at = 0;
+    let mut chunks = BTreeMap::new();
+    for (position, seed) in volume {
+        let bytes = chunk(*seed);
+        let chunk_id = ChunkId::of(&bytes);
+        if *position > at {
+            map.push_zeros(position - at, &mut sink)?;
+        }
+        map.push_chunk(chunk_id, CHUNK as u32, &mut sink)?;
+        chunks.insert(chunk_id, bytes);
+        at = position + 1;
+    }
+    map.push_zeros(VOLUME_CHUNKS - at, &mut sink)?;
+    let root = map.finish(&mut sink)?;
+    let data_packs = store(session, Content::Data, &chunks.into_iter().collect::<Vec<_>>())?;
+    if once_in(3) {
+        handle.sleep(Duration::from_secs([1, 600, 100_000][below(3) as usize]));
+        session.stay()?;
+    }
+    let map_packs = store(session, Content::Map, &nodes)?;
+    Ok(Record {
+        id,
+        volume: VolumeId::new("v")?,
+        created_at: Timestamp::from_microseconds(0),
+        volume_bytes: VOLUME_CHUNKS * CHUNK as u64,
+        name: None,
+        description: None,
+        parent: None,
+        chunking: Chunking::Fixed,
+        compression: "zstd:1".to_owned(),
+        statistics: Statistics::default(),
+        attributes: BTreeMap::new(),
+        chunk_bytes: repository.descriptor().chunk_size.bytes(),
+        hints_complete: true,
+        data_packs,
+        map_packs,
+        map: root,
+        session: session.id(),
+    })
+}
+
+/// Stores those of `chunks` that have no place yet, in small packs; the packs that they are all in.
+fn store(session: &Session<'_>, content: Content, chunks: &[(ChunkId, Vec<u8>)]) -> Result<Vec<PackId>, Error> {
+    let ids: Vec<ChunkId> = chunks.iter().map(|(id, _)| *id).collect();
+    let mut places = Vec::new();
+    session.locate(&ids, &mut places)?;
+    let mut used: BTreeSet<PackId> = places.iter().flatten().map(|place| place.pack.id()).collect();
+    let mut packs = session.pack_builder(content).with_target_bytes(400);
+    let mut put = |builder: &mut PackBuilder, frame| -> Result<(), Error> {
+        if let Some(pack) = builder.push(frame)? {
+            used.insert(pack.id());
+            session.store_pack(&pack)?;
+        }
+        Ok(())
+    };
+    let missing: Vec<_> = chunks.iter().zip(&places).filter(|(_, place)| place.is_none()).map(|(new, _)| new).collect();
+    for group in missing.chunks(2) {
+        let plain: Vec<u8> = group.iter().flat_map(|(_, bytes)| bytes.iter().copied()).collect();
+        let listed = group.iter().map(|(id, bytes)| FrameChunk { id: *id, length: bytes.len() as u32 }).collect();
+        put(&mut packs, frame::encode(&plain, listed, content == Content::Data, Compression::default())?)?;
+    }
+    if let Some(pack) = packs.finish()? {
+        used.insert(pack.id());
+        session.store_pack(&pack)?;
+    }
+    if once_in(2) {
+        session.flush()?;
+    }
+    Ok(used.into_iter().collect())
+}
+
+/// Reads every chunk of a backup, as a restore does: where the index leads nowhere, once more with a new one, and then in all packs.
+pub(super) fn check(repository: &Repository, record: &Record, model: &Model) -> Result<(), Error> {
+    let first = check_once(repository, record, model);
+    match first {
+        Err(error) if error.is_damage() => {
+            repository.catch_up()?;
+            check_once(repository, record, model)
+        }
+        other => other,
+    }
+}
+
+fn check_once(repository: &Repository, record: &Record, model: &Model) -> Result<(), Error> {
+    let mut found = Volume::new();
+    for leaf in repository.leaves(record, 0..record.volume_bytes) {
+        let leaf = leaf.map_err(|unreadable| unreadable.error)?;
+        for piece in leaf.pieces {
+            let PieceContent::Chunk(id) = piece.content else { continue };
+            let bytes = read_chunk(repository, id)?;
+            let seed = (0..10).find(|seed| chunk(*seed) == bytes);
+            found.insert(piece.offset / CHUNK as u64, seed.unwrap_or(u64::MAX));
+        }
+    }
+    let known = model.backups().get(&record.id).map(|known| known.volume.clone());
+    if known.as_ref() != Some(&found) {
+        model.violated(format!("backup {} has other bytes", record.id));
+    }
+    Ok(())
+}
+
+fn read_chunk(repository: &Repository, id: ChunkId) -> Result<Vec<u8>, Error> {
+    let mut places = Vec::new();
+    repository.locate(&[id], &mut places)?;
+    let mut copies: Vec<Location> = places.into_iter().flatten().collect();
+    let mut searched = false;
+    loop {
+        for Location { pack, slot } in copies.drain(..) {
+            let Some(place) = pack.directory().place(slot) else { continue };
+            let (mut stored, mut plain) = (Vec::new(), Vec::new());
+            match repository.read_frame(&pack, place.frame, &mut stored, &mut plain) {
+                Ok(()) => {}
+                Err(error) if error.is_damage() => continue,
+                Err(error) => return Err(error),
+            }
+            let bytes = plain.get(place.offset as usize..).and_then(|rest| rest.get(..place.length as usize));
+            if let Some(bytes) = bytes.filter(|bytes| frame::is_authentic(Content::Data, &id, bytes)) {
+                return Ok(bytes.to_vec());
+            }
+        }
+        if std::mem::replace(&mut searched, true) {
+            return Err(Error::ChunkMissing { id });
+        }
+        repository.forget_packs();
+        repository.search(&HashSet::from([id]), &mut |_, location| copies.push(location))?;
+    }
+}

@@ -1,0 +1,156 @@
+//! One run: who takes part, and what is checked in the end.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use cinderblock_backend::Backend;
+use cinderblock_backend::simulated::{Actor, Ending, Simulation, Weather};
+use cinderblock_chunker::ChunkSize;
+
+use super::actors::{Process, below, check, open};
+use super::model::{CHUNK, Model};
+use crate::error::Error;
+use crate::gc::{GcOptions, Observer};
+use crate::layout;
+use crate::listing;
+use crate::id::PackId;
+use crate::random::seeded;
+use crate::repository::Repository;
+use crate::sabotage::{Step, sabotage};
+use crate::usage::Reached;
+
+/// What became of a run.
+pub(super) struct Outcome {
+    pub verdict: Result<(), String>,
+    pub trace: u64,
+    pub operations: u64,
+    pub log: Vec<String>,
+}
+
+/// Runs a seed, with a step of the protocol left out or not.
+pub(super) fn run(seed: u64, step: Option<Step>, keep_log: bool) -> Outcome {
+    let model = Model::default();
+    let mut simulation = Simulation::new(seed, Weather::from_seed(seed));
+    if keep_log {
+        simulation.keep_log();
+    }
+    seeded::seed(Some(seed));
+    let calm = simulation.calm_view();
+    let size = ChunkSize::new(CHUNK as u64).expect("a chunk size");
+    Repository::create(&*calm, size).expect("a repository");
+    for round in 0..1 + below(2) {
+        let mut actors = Vec::new();
+        let model = &model;
+        let mut add = |name: String, act: fn(Process<'_>)| {
+            let seed = seeded::next().expect("a seed");
+            actors.push(Actor::new(name, move |handle| {
+                sabotage(step);
+                act(Process::new(handle, model, seed));
+            }));
+        };
+        for n in 0..1 + below(3) {
+            add(format!("writer-{round}-{n}"), |process| process.write());
+        }
+        for n in 0..1 + below(2) {
+            add(format!("collector-{round}-{n}"), |process| process.collect());
+        }
+        for n in 0..below(2) {
+            add(format!("reader-{round}-{n}"), |process| process.read());
+        }
+        for n in 0..below(3) {
+            add(format!("deleter-{round}-{n}"), |process| process.delete());
+        }
+        for ended in simulation.run(actors) {
+            if let Ending::Panicked(message) = ended.ending {
+                model.violated(format!("{} panicked: {message}", ended.name));
+            }
+        }
+    }
+    if let Err(failure) = at_the_end(&mut simulation, &model) {
+        model.violated(failure);
+    }
+    seeded::seed(None);
+    Outcome {
+        verdict: model.verdict(),
+        trace: simulation.trace(),
+        operations: simulation.operations(),
+        log: simulation.take_log(),
+    }
+}
+
+/// Quiet, and two collections; then all is as it ought to be.
+fn at_the_end(simulation: &mut Simulation, model: &Model) -> Result<(), String> {
+    simulation.settle();
+    check_backups(simulation, model)?;
+    simulation.set_weather(Weather::calm());
+    for _ in 0..2 {
+        simulation.advance(Duration::from_secs(10 * 86_400));
+        let seed = seeded::next().expect("a seed");
+        let collector = Actor::new("last-collector", move |handle| {
+            seeded::seed(Some(seed));
+            let repository = open(handle.backend(), Some(handle.clone())).expect("a repository");
+            let options = GcOptions { repack_below: 0, ..GcOptions::default() };
+            let report = repository.collect_garbage(&options, &Observer::new(&|_| true)).expect("a collection");
+            assert!(report.doubts.is_empty() && report.damage.is_empty() && report.missing == 0, "{report:?}");
+            assert!(report.waiting.is_empty(), "{report:?}");
+        });
+        for ended in simulation.run([collector]) {
+            if ended.ending != Ending::Finished {
+                return Err(format!("the last collection: {:?}", ended.ending));
+            }
+        }
+    }
+    check_backups(simulation, model)?;
+    check_nothing_dead(simulation).map_err(|error| error.to_string())?
+}
+
+fn check_backups(simulation: &Simulation, model: &Model) -> Result<(), String> {
+    let repository = open(simulation.calm_view(), None).map_err(|error| error.to_string())?;
+    let found = repository.backups(None).map_err(|error| error.to_string())?;
+    let mut there = BTreeSet::new();
+    for (volume, id) in found {
+        match repository.record(&volume, id) {
+            Ok(record) => {
+                there.insert(id);
+                check(&repository, &record, model).map_err(|error| format!("backup {id} is there and broken: {error}"))?;
+            }
+            Err(Error::BackupNotFound { .. }) => {}
+            Err(error) => return Err(format!("the record of {id}: {error}")),
+        }
+    }
+    for (id, known) in model.backups().iter() {
+        if known.committed && !known.deleted && !there.contains(id) {
+            return Err(format!("backup {id} was committed and is lost"));
+        }
+        if known.refused && there.contains(id) {
+            return Err(format!("backup {id} was refused and is there"));
+        }
+    }
+    Ok(())
+}
+
+fn check_nothing_dead(simulation: &Simulation) -> Result<Result<(), String>, Error> {
+    let backend = simulation.calm_view();
+    let repository = open(backend.clone(), None)?;
+    let mut reached = Reached::default();
+    for (volume, id) in repository.backups(None)? {
+        repository.reach(&repository.record(&volume, id)?, &mut reached)?;
+    }
+    let live: BTreeSet<PackId> = reached.packs().collect();
+    let packs: BTreeSet<PackId> = listing::packs::<std::collections::BTreeMap<_, _>>(&*backend)?.into_keys().collect();
+    if let Some(dead) = packs.difference(&live).next() {
+        return Ok(Err(format!("pack {dead} is dead and still there")));
+    }
+    for prefix in [layout::SESSIONS, layout::COLLECTIONS, layout::FENCES] {
+        if let Some(object) = listing::any(&*backend, prefix)? {
+            return Ok(Err(format!("{object} is left")));
+        }
+    }
+    for id in repository.list_segments()? {
+        if let Some(pack) = repository.check_segment(id)?.into_iter().find(|pack| !packs.contains(pack)) {
+            return Ok(Err(format!("segment {id} names pack {pack}, which is gone")));
+        }
+    }
+    let _ = backend.location();
+    Ok(Ok(()))
+}
