@@ -50,15 +50,12 @@ impl Fate {
         if random.chance(weather.failure) {
             return Fate { effect: Effect::Never, answer: Answer::Failure };
         }
-        if random.chance(weather.lost_answer) {
-            return Fate { effect: if is_change { Effect::Now } else { Effect::Never }, answer: Answer::Failure };
+        if is_change && random.chance(weather.lost_answer) {
+            return Fate { effect: Effect::Now, answer: Answer::Failure };
         }
-        if random.chance(weather.late_effect) {
+        if is_change && random.chance(weather.late_effect) {
             let delay = random.magnitude(weather.latest_effect);
-            return Fate {
-                effect: if is_change { Effect::Later(delay) } else { Effect::Never },
-                answer: Answer::Failure,
-            };
+            return Fate { effect: Effect::Later(delay), answer: Answer::Failure };
         }
         Fate { effect: Effect::Now, answer: Answer::True }
     }

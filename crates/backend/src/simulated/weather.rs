@@ -34,11 +34,11 @@ pub struct Weather {
     /// How likely an operation fails, with [`Error::Io`](crate::Error::Io), and has no effect.
     pub failure: f64,
     /// How likely a change is made, and yet reported as failed with [`Error::Io`](crate::Error::Io). If it fails on its
-    /// own, that is the error. Reads just fail.
+    /// own, that is the error.
     pub lost_answer: f64,
     /// How likely a change is reported as failed with [`Error::Io`](crate::Error::Io) and made later all the same, as by
     /// a request that stayed in the network. A change whose actor crashes has the same probability of being made later.
-    /// What can't be made by then, because the name was taken or the object is gone, is dropped. Reads just fail.
+    /// What can't be made by then, because the name was taken or the object is gone, is dropped.
     pub late_effect: f64,
     /// The longest time from such a report to the change. Each order of magnitude from a millisecond is as likely.
     pub latest_effect: Duration,
