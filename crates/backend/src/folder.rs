@@ -107,7 +107,8 @@ impl Folder {
         Folder { modes: Some(Modes { object: mode(object_mode), folder: mode(folder_mode) }), ..self }
     }
 
-    /// Removes temporary files that were last written to at least `older_than` ago.
+    /// Removes temporary files below `folder` (`""`: anywhere) that were last written to at least `older_than` ago, and folders
+    /// that are empty then.
     ///
     /// Processes that crashed left them. Choose `older_than` far longer than any object takes to write, and than
     /// clocks of the hosts that share the folder may differ (a day is good): a writer whose temporary file is
@@ -116,10 +117,11 @@ impl Folder {
     /// # Errors
     ///
     /// Those of [`list`](Backend::list) and of [`delete`](Backend::delete), but for a missing file.
-    pub fn remove_leftovers(&self, older_than: Duration) -> Result<Leftovers, Error> {
+    pub fn remove_leftovers(&self, folder: &str, older_than: Duration) -> Result<Leftovers, Error> {
         let now = SystemTime::now();
         let mut removed = Leftovers::default();
-        walk::walk(&self.root, &self.path, "", &mut |found| {
+        let prefix = if folder.is_empty() { String::new() } else { format!("{folder}/") };
+        walk::walk(&self.root, &self.path, &prefix, &mut |found| {
             if !found.is_temporary() {
                 return Ok(());
             }
@@ -140,6 +142,7 @@ impl Folder {
                 }
                 removed.files += 1;
                 removed.bytes += u64::try_from(stat.st_size).unwrap_or(0);
+                self.remove_empty_folders(found.folder_path);
             }
             Ok(())
         })?;

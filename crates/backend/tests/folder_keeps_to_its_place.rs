@@ -155,14 +155,22 @@ fn leftovers_are_removed_when_old_enough_and_objects_are_kept() {
     folder.put(&name("packs/ab/x"), &[b"x"]).unwrap();
     let mut at_work = folder.create(&name("packs/ab/y")).unwrap();
     at_work.write_all(b"y").unwrap();
-    let leftover = place.path().join("packs/ab/.tmp-0123456789abcdef");
-    fs::write(&leftover, b"12345").unwrap();
     let two_days_ago = std::time::SystemTime::now() - Duration::from_secs(2 * 86_400);
-    fs::File::options().write(true).open(&leftover).unwrap().set_modified(two_days_ago).unwrap();
+    for leftover in ["packs/ab/.tmp-0123456789abcdef", "packs/cd/ef/.tmp-0", "packs/cd/.hidden", ".tmp-1"] {
+        let leftover = place.path().join(leftover);
+        fs::create_dir_all(leftover.parent().unwrap()).unwrap();
+        fs::write(&leftover, b"12345").unwrap();
+        fs::File::options().write(true).open(&leftover).unwrap().set_modified(two_days_ago).unwrap();
+    }
 
     let day = Duration::from_secs(86_400);
-    assert_eq!(folder.remove_leftovers(day).unwrap(), Leftovers { files: 1, bytes: 5 });
-    assert_eq!(folder.remove_leftovers(day).unwrap(), Leftovers::default());
+    for none in ["packs/a", "elsewhere", "packs/cd/.hidden", ".."] {
+        assert_eq!(folder.remove_leftovers(none, day).unwrap(), Leftovers::default(), "{none}");
+    }
+    assert_eq!(folder.remove_leftovers("packs/cd", day).unwrap(), Leftovers { files: 1, bytes: 5 });
+    assert!(!place.path().join("packs/cd/ef").exists() && place.path().join("packs/cd/.hidden").exists());
+    assert_eq!(folder.remove_leftovers("", day).unwrap(), Leftovers { files: 2, bytes: 10 });
+    assert_eq!(folder.remove_leftovers("", day).unwrap(), Leftovers::default());
     at_work.finish().unwrap();
     assert_eq!(names(&folder, ""), ["packs/ab/x", "packs/ab/y"]);
 }
