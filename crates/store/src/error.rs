@@ -93,7 +93,7 @@ pub enum Error {
         second: BackupId,
     },
     /// A backup with this id exists.
-    #[error("there is already a backup {id} (of volume {volume}): leave --backup-id out to get a new id")]
+    #[error("there is already a backup {id} (of volume {volume}), and no two may have the same id")]
     BackupExists {
         /// The id.
         id: BackupId,
