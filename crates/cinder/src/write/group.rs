@@ -126,7 +126,7 @@ impl<'r> Lane<'r> {
             (Written::NotSmaller, _) => {
                 self.object = Some(Object::new(run, &self.work, Algorithm::None)?);
                 (self.at, self.first) = (0, Some(md5));
-                return Ok(Ended::Again(self));
+                return Ok(Ended::Again(Box::new(self)));
             }
         };
         let compressed = self.first.is_none() && run.compression.algorithm() != Algorithm::None;
@@ -141,7 +141,7 @@ enum Ended<'r> {
     /// The object is stored; the buffer is for the next one.
     Stored(Piece),
     /// It is not, and to be read again.
-    Again(Lane<'r>),
+    Again(Box<Lane<'r>>),
 }
 
 /// Writes the objects that `next` gives, and tells the ledger. Another one begins as soon as one ends, so that all lanes are in use
@@ -200,7 +200,7 @@ fn finish<'r>(
     for ended in ended? {
         match ended {
             Ended::Stored(piece) => free.push(piece),
-            Ended::Again(lane) => lanes.push(lane),
+            Ended::Again(lane) => lanes.push(*lane),
         }
     }
     Ok(())
