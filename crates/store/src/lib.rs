@@ -58,6 +58,7 @@ mod object;
 pub mod pack;
 mod record;
 mod repository;
+pub mod retention;
 mod segment;
 mod session;
 mod time;
