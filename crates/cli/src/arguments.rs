@@ -1,6 +1,7 @@
 //! The command line.
 
 pub mod cinder;
+pub mod retention;
 
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -92,6 +93,10 @@ pub enum Command {
         #[arg(value_name = "BACKUP", value_parser = backup, required = true)]
         backups: Vec<String>,
     },
+    /// Protect backups from being deleted, or lift that
+    Protect(retention::Protect),
+    /// Delete all backups but those that the --keep-... rules want, of each volume
+    Prune(retention::Prune),
     /// Check the repository: all that describes backups and, with --read-data, every stored byte
     Verify {
         /// Only these: their ids, or the beginnings of them [default: all backups]

@@ -49,6 +49,11 @@ pub fn tell(error: &anyhow::Error) {
     output::note(&format!("cinderblock: {error:#}"));
 }
 
+/// An error and its causes in one line.
+pub fn words(error: &(dyn StdError + 'static)) -> String {
+    anyhow::Chain::new(error).map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
 /// Tells of the failure that ends the command; `signal` is the one that came before it, if any.
 pub fn report(error: &anyhow::Error, signal: Option<i32>) -> ExitCode {
     if error.is::<ReaderGone>() {

@@ -10,6 +10,7 @@ pub(crate) const DESCRIPTOR: &str = "cinderblock.json";
 pub(crate) const PACKS: &str = "packs/";
 pub(crate) const SEGMENTS: &str = "index/";
 pub(crate) const BACKUPS: &str = "backups/";
+pub(crate) const MARKS: &str = "marks/";
 /// What a collector of garbage puts there is for newer versions to know.
 pub(crate) const COLLECTIONS: &str = "gc/";
 
@@ -40,6 +41,16 @@ pub(crate) fn session(id: SessionId, number: u32) -> Result<ObjectName, Error> {
     name(format!("sessions/{id}/{number:08}"))
 }
 
+/// `marks/<backup id>/<number>`: a change is a new object with a higher number.
+pub(crate) fn mark(id: BackupId, number: u32) -> Result<ObjectName, Error> {
+    name(format!("{MARKS}{id}/{number:08}"))
+}
+
+/// Beginning of the names of a backup's marks.
+pub(crate) fn marks_of(id: BackupId) -> String {
+    format!("{MARKS}{id}/")
+}
+
 /// The pack that an object under `packs/` is, if its name is a pack's.
 pub(crate) fn parse_pack(object: &ObjectName) -> Option<PackId> {
     let id: PackId = object.file_name().parse().ok()?;
@@ -57,6 +68,13 @@ pub(crate) fn parse_record(object: &ObjectName) -> Option<(VolumeId, BackupId)> 
     let (volume, id) = object.as_str().strip_prefix(BACKUPS)?.split_once('/')?;
     let (volume, id) = (VolumeId::new(volume).ok()?, id.parse().ok()?);
     (record(&volume, id).ok()?.as_str() == object.as_str()).then_some((volume, id))
+}
+
+/// The backup and number of an object under `marks/`, if its name is a mark's.
+pub(crate) fn parse_mark(object: &ObjectName) -> Option<(BackupId, u32)> {
+    let (id, number) = object.as_str().strip_prefix(MARKS)?.split_once('/')?;
+    let (id, number) = (id.parse().ok()?, number.parse().ok()?);
+    (mark(id, number).ok()?.as_str() == object.as_str()).then_some((id, number))
 }
 
 #[cfg(test)]
@@ -79,6 +97,12 @@ mod tests {
             session(SessionId::from_bytes([3; 16]), 1)?.as_str(),
             "sessions/03030303030303030303030303030303/00000001"
         );
+        let mark_name = mark(id, 12)?;
+        assert_eq!(mark_name.as_str(), "marks/02020202-0202-0202-0202-020202020202/00000012");
+        assert_eq!(parse_mark(&mark_name), Some((id, 12)));
+        let last = mark(id, u32::MAX)?;
+        assert_eq!(last.as_str(), "marks/02020202-0202-0202-0202-020202020202/4294967295");
+        assert_eq!(parse_mark(&last), Some((id, u32::MAX)));
         Ok(())
     }
 
@@ -90,6 +114,10 @@ mod tests {
             assert_eq!(parse_pack(&ObjectName::new(text)?), None, "{text}");
         }
         assert_eq!(parse_record(&ObjectName::new("backups/vm/1")?), None);
+        for number in ["1", "000000012", "00000001/2", "x"] {
+            let text = format!("marks/02020202-0202-0202-0202-020202020202/{number}");
+            assert_eq!(parse_mark(&ObjectName::new(text)?), None, "{number}");
+        }
         assert_eq!(parse_record(&ObjectName::new("backups/vm/x/02020202-0202-0202-0202-020202020202")?), None);
         Ok(())
     }

@@ -31,6 +31,8 @@ pub enum Kind {
     Record = 4,
     /// A writer's announcement.
     Session = 5,
+    /// What is to be remembered of a backup beside its record.
+    Mark = 6,
 }
 
 impl Kind {
@@ -38,13 +40,13 @@ impl Kind {
     /// ever writes, and little enough to be read by a process with the least memory.
     fn limit(self) -> u64 {
         match self {
-            Kind::Session => 64 << 10,
+            Kind::Session | Kind::Mark => 64 << 10,
             _ => 16 << 20,
         }
     }
 
     fn from_byte(byte: u8) -> Option<Self> {
-        [Kind::DataPack, Kind::MapPack, Kind::Segment, Kind::Record, Kind::Session]
+        [Kind::DataPack, Kind::MapPack, Kind::Segment, Kind::Record, Kind::Session, Kind::Mark]
             .into_iter()
             .find(|kind| *kind as u8 == byte)
     }
