@@ -5,7 +5,7 @@ use std::io::{self, IoSlice, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::{Error, ObjectName};
+use crate::{Error, ForeignName, ObjectName};
 
 /// An object as a listing shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -112,6 +112,18 @@ pub trait Backend: Send + Sync + fmt::Debug {
     /// purpose. A part of the storage that can't be read is an error, never an empty listing.
     fn list(&self, prefix: &str, visit: &mut dyn FnMut(ObjectInfo) -> Result<(), Error>) -> Result<(), Error>;
 
+    /// Calls `visit` for whatever else is in the storage under a name that begins with `prefix`: what somebody else put
+    /// there and [`list`](Backend::list) does not show, because it is no object, as its name can't be one's or, in a folder, as it is a
+    /// link that leads nowhere, a pipe or the like. What such a name's own folder holds is not shown; neither are
+    /// folders that are empty, nor a backend's own temporary files.
+    ///
+    /// A repository need not know of any of it. Who has to compare a listing with another program's does.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`list`](Backend::list).
+    fn list_foreign(&self, prefix: &str, visit: &mut dyn FnMut(ForeignName) -> Result<(), Error>) -> Result<(), Error>;
+
     /// Removes an object. That is durable on return.
     ///
     /// # Errors
@@ -166,6 +178,13 @@ macro_rules! forward {
             }
             fn list(&self, prefix: &str, visit: &mut dyn FnMut(ObjectInfo) -> Result<(), Error>) -> Result<(), Error> {
                 (**self).list(prefix, visit)
+            }
+            fn list_foreign(
+                &self,
+                prefix: &str,
+                visit: &mut dyn FnMut(ForeignName) -> Result<(), Error>,
+            ) -> Result<(), Error> {
+                (**self).list_foreign(prefix, visit)
             }
             fn delete(&self, name: &ObjectName) -> Result<(), Error> {
                 (**self).delete(name)

@@ -44,6 +44,7 @@ pub fn run(make: &dyn Fn() -> Arc<dyn Backend>) {
         one_of_many_deleters_wins,
         names_may_be_long,
         listings_show_what_has_the_prefix,
+        objects_are_not_foreign,
         listings_can_be_stopped_and_change_things,
         listings_bear_concurrent_changes,
     ];
@@ -335,6 +336,16 @@ fn listings_show_what_has_the_prefix(backend: &dyn Backend) {
         assert_eq!(listing(backend, prefix), expected, "the listing of prefix {prefix:?}");
     }
     assert_eq!(listing(backend, &"x".repeat(100_000)), BTreeMap::new());
+}
+
+fn objects_are_not_foreign(backend: &dyn Backend) {
+    ok(backend.put(&name("a/b"), &[b"x"]));
+    // Neither are those that are being written.
+    let mut writer = ok(backend.create(&name("a/c/d")));
+    writer.write_all(b"half").unwrap_or_else(|error| panic!("a write failed: {error:?}"));
+    for prefix in ["", "a", "a/", "a/b", "a/c/", ".", "../", "ä", "a\0"] {
+        ok(backend.list_foreign(prefix, &mut |other| panic!("{other} is foreign, and nobody put it there")));
+    }
 }
 
 fn listings_can_be_stopped_and_change_things(backend: &dyn Backend) {

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use crate::{Backend, Error, Memory, ObjectInfo, ObjectName, ObjectWriter, Tail};
+use crate::{Backend, Error, ForeignName, Memory, ObjectInfo, ObjectName, ObjectWriter, Tail};
 
 /// A store in memory that remembers every change, and can make the store as a crash could have left it: of the whole host, or
 /// of the storage, at any moment.
@@ -255,6 +255,10 @@ impl Backend for Crashing {
 
     fn list(&self, prefix: &str, visit: &mut dyn FnMut(ObjectInfo) -> Result<(), Error>) -> Result<(), Error> {
         self.inner.list(prefix, visit)
+    }
+
+    fn list_foreign(&self, prefix: &str, visit: &mut dyn FnMut(ForeignName) -> Result<(), Error>) -> Result<(), Error> {
+        self.inner.list_foreign(prefix, visit)
     }
 
     fn delete(&self, name: &ObjectName) -> Result<(), Error> {

@@ -136,6 +136,15 @@ macro_rules! decorate {
                 self.around(request, perform, |objects| *objects).map(|_| ())
             }
 
+            fn list_foreign(
+                &self,
+                prefix: &str,
+                visit: &mut dyn FnMut($crate::ForeignName) -> Result<(), $crate::Error>,
+            ) -> Result<(), $crate::Error> {
+                let request = $crate::Request { kind: $crate::Kind::ListForeign, name: prefix, offset: 0, bytes: 0 };
+                self.around(request, || self.inner.list_foreign(prefix, visit), |()| 0)
+            }
+
             fn delete(&self, name: &$crate::ObjectName) -> Result<(), $crate::Error> {
                 let request = $crate::Request { kind: $crate::Kind::Delete, name: name.as_str(), offset: 0, bytes: 0 };
                 self.around(request, || self.inner.delete(name), |()| 0)

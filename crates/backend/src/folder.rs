@@ -18,8 +18,8 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::{Errno, retry_on_intr};
 
 use self::descriptors::Descriptors;
-use self::writer::{FolderWriter, TEMPORARY_PREFIX};
-use crate::{Backend, Error, ObjectInfo, ObjectName, ObjectWriter, Tail};
+use self::writer::FolderWriter;
+use crate::{Backend, Error, ForeignName, ObjectInfo, ObjectName, ObjectWriter, Tail};
 
 /// Objects as files below a folder, on a local file system or a network mount.
 ///
@@ -107,7 +107,8 @@ impl Folder {
         Folder { modes: Some(Modes { object: mode(object_mode), folder: mode(folder_mode) }), ..self }
     }
 
-    /// Removes temporary files that were last written to at least `older_than` ago.
+    /// Removes temporary files below `folder` (`""`: anywhere) that were last written to at least `older_than` ago, and folders
+    /// that are empty then.
     ///
     /// Processes that crashed left them. Choose `older_than` far longer than any object takes to write, and than
     /// clocks of the hosts that share the folder may differ (a day is good): a writer whose temporary file is
@@ -116,11 +117,12 @@ impl Folder {
     /// # Errors
     ///
     /// Those of [`list`](Backend::list) and of [`delete`](Backend::delete), but for a missing file.
-    pub fn remove_leftovers(&self, older_than: Duration) -> Result<Leftovers, Error> {
+    pub fn remove_leftovers(&self, folder: &str, older_than: Duration) -> Result<Leftovers, Error> {
         let now = SystemTime::now();
         let mut removed = Leftovers::default();
-        walk::walk(&self.root, &self.path, "", &mut |found| {
-            if !found.file_name.starts_with(TEMPORARY_PREFIX) {
+        let prefix = if folder.is_empty() { String::new() } else { format!("{folder}/") };
+        walk::walk(&self.root, &self.path, &prefix, &mut |found| {
+            if !found.is_temporary() {
                 return Ok(());
             }
             let failed = |errno: Errno| {
@@ -140,6 +142,7 @@ impl Folder {
                 }
                 removed.files += 1;
                 removed.bytes += u64::try_from(stat.st_size).unwrap_or(0);
+                self.remove_empty_folders(found.folder_path);
             }
             Ok(())
         })?;
@@ -279,12 +282,25 @@ impl Backend for Folder {
 
     fn list(&self, prefix: &str, visit: &mut dyn FnMut(ObjectInfo) -> Result<(), Error>) -> Result<(), Error> {
         walk::walk(&self.root, &self.path, prefix, &mut |found| {
-            let Ok(name) = ObjectName::new(found.path()) else { return Ok(()) };
+            let Some(name) = found.object() else { return Ok(()) };
             let stat = match rustix::fs::statat(found.folder, found.file_name, AtFlags::empty()) {
                 Err(Errno::NOENT | Errno::STALE) => return Ok(()),
                 stat => stat.map_err(|errno| self.failed("list", &name, errno))?,
             };
             visit(ObjectInfo { name, size: u64::try_from(stat.st_size).unwrap_or(0) })
+        })
+    }
+
+    fn list_foreign(&self, prefix: &str, visit: &mut dyn FnMut(ForeignName) -> Result<(), Error>) -> Result<(), Error> {
+        walk::walk(&self.root, &self.path, prefix, &mut |found| {
+            if found.is_temporary() || found.object().is_some() {
+                return Ok(());
+            }
+            match rustix::fs::statat(found.folder, found.file_name, AtFlags::SYMLINK_NOFOLLOW) {
+                Err(Errno::NOENT | Errno::STALE) => Ok(()),
+                // What can't be examined is there all the same.
+                _ => visit(ForeignName::new(found.path())),
+            }
         })
     }
 

@@ -38,6 +38,7 @@
 //! |---|---|
 //! | [`Backend`], [`ObjectWriter`] | the trait |
 //! | [`ObjectName`] | a name that is safe as a path and as a key |
+//! | [`ForeignName`] | a name of what else is in the storage |
 //! | [`Folder`] | files below a folder, local or on NFS |
 //! | [`Memory`] | a map in this process |
 //! | [`Recording`] | a decorator: counts and logs operations |
@@ -56,6 +57,7 @@ mod decorator;
 mod error;
 mod faulty;
 mod folder;
+mod foreign;
 mod memory;
 mod name;
 mod recording;
@@ -68,6 +70,7 @@ pub use crashing::{Crash, Crashing};
 pub use error::Error;
 pub use faulty::{Faulty, Rule};
 pub use folder::{Folder, Leftovers};
+pub use foreign::ForeignName;
 pub use memory::Memory;
 pub use name::{MAX_NAME_LEN, MAX_PART_LEN, ObjectName};
 pub use recording::{LogEntry, Recording, Tally};

@@ -7,7 +7,7 @@ use std::ops::Bound;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
-use crate::{Backend, Error, ObjectInfo, ObjectName, ObjectWriter, Tail};
+use crate::{Backend, Error, ForeignName, ObjectInfo, ObjectName, ObjectWriter, Tail};
 
 /// How many objects a listing takes out under one lock.
 const LIST_BATCH: usize = 1000;
@@ -171,6 +171,15 @@ impl Backend for Memory {
             last = Some(info.name.clone());
             batch.into_iter().try_for_each(&mut *visit)?;
         }
+    }
+
+    /// Nothing but objects can be put into memory.
+    fn list_foreign(
+        &self,
+        _prefix: &str,
+        _visit: &mut dyn FnMut(ForeignName) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        Ok(())
     }
 
     fn delete(&self, name: &ObjectName) -> Result<(), Error> {

@@ -49,7 +49,7 @@ pub struct Tally {
 pub struct LogEntry {
     /// What was asked for.
     pub kind: Kind,
-    /// The object's name; the prefix of a [`Kind::List`].
+    /// The object's name; the prefix of a [`Kind::List`] or [`Kind::ListForeign`].
     pub name: String,
     /// Where a [`Kind::ReadInto`] began, in bytes from the object's start; 0 for the others.
     pub offset: u64,
@@ -157,11 +157,12 @@ mod tests {
         backend.get_tail(&name, 100).unwrap();
         backend.size(&name).unwrap();
         backend.list("a/", &mut |_| Ok(())).unwrap();
+        backend.list_foreign("a/", &mut |_| Ok(())).unwrap();
         backend.delete(&name).unwrap();
 
         let log = backend.take_log();
         assert_eq!(log.iter().map(|entry| entry.kind).collect::<Vec<_>>(), Kind::ALL);
-        assert_eq!(log.iter().map(|entry| entry.bytes).collect::<Vec<_>>(), [0, 4, 0, 0, 4, 2, 4, 0, 0, 0]);
+        assert_eq!(log.iter().map(|entry| entry.bytes).collect::<Vec<_>>(), [0, 4, 0, 0, 4, 2, 4, 0, 0, 0, 0]);
         assert_eq!(log.iter().filter(|entry| !entry.succeeded).count(), 1);
         assert_eq!((log[5].offset, log[8].name.as_str()), (1, "a/"));
         assert!(Kind::ALL.iter().all(|kind| backend.tally(*kind).calls == 1));

@@ -22,13 +22,15 @@ pub enum Kind {
     Size,
     /// [`Backend::list`](crate::Backend::list).
     List,
+    /// [`Backend::list_foreign`](crate::Backend::list_foreign).
+    ListForeign,
     /// [`Backend::delete`](crate::Backend::delete).
     Delete,
 }
 
 impl Kind {
     /// All kinds, each once, in the order of their declaration.
-    pub const ALL: [Kind; 10] = [
+    pub const ALL: [Kind; 11] = [
         Kind::Create,
         Kind::Write,
         Kind::Finish,
@@ -38,6 +40,7 @@ impl Kind {
         Kind::GetTail,
         Kind::Size,
         Kind::List,
+        Kind::ListForeign,
         Kind::Delete,
     ];
 
@@ -56,7 +59,7 @@ impl Kind {
             Kind::Get | Kind::ReadInto => "read",
             Kind::GetTail => "read the end of",
             Kind::Size => "examine",
-            Kind::List => "list",
+            Kind::List | Kind::ListForeign => "list",
             Kind::Delete => "delete",
         }
     }
@@ -67,7 +70,7 @@ impl Kind {
 pub struct Request<'a> {
     /// What is asked for.
     pub kind: Kind,
-    /// The object's name; the prefix of a [`Kind::List`].
+    /// The object's name; the prefix of a [`Kind::List`] or [`Kind::ListForeign`].
     pub name: &'a str,
     /// Where a [`Kind::ReadInto`] begins, in bytes from the object's start; 0 for the others.
     pub offset: u64,

@@ -1,13 +1,15 @@
 //! What a folder holds on disk: nothing but objects, nothing outside, nothing left behind.
 
+use std::ffi::{OsStr, OsString};
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use cinderblock_backend::{Backend, Error, Folder, Leftovers, ObjectName};
+use cinderblock_backend::{Backend, Error, Folder, Leftovers, MAX_NAME_LEN, ObjectName};
 use proptest::prelude::*;
 
 fn name(text: &str) -> ObjectName {
@@ -21,6 +23,17 @@ fn names(backend: &Folder, prefix: &str) -> Vec<String> {
         Ok(())
     };
     backend.list(prefix, &mut visit).unwrap();
+    names.sort();
+    names
+}
+
+fn foreign(folder: &dyn Backend, prefix: &str) -> Vec<String> {
+    let mut names = Vec::new();
+    let mut visit = |other: cinderblock_backend::ForeignName| {
+        names.push(other.to_string());
+        Ok(())
+    };
+    folder.list_foreign(prefix, &mut visit).unwrap();
     names.sort();
     names
 }
@@ -98,7 +111,41 @@ fn what_is_no_object_is_not_listed() {
 
     assert_eq!(names(&folder, ""), ["a/x"]);
     assert_eq!(names(&folder, "a/"), ["a/x"]);
+    let all = [".hidden", ".snapshot", "a/dangling", "a/not valid", "a/pipe", "a/ä", "lost+found"];
+    assert_eq!(foreign(&folder, ""), all);
+    assert_eq!(foreign(&folder, "a/"), &all[2..6]);
+    assert_eq!(foreign(&folder, "a/not v"), &all[3..4]);
+    assert_eq!(foreign(&folder, "a/not w"), [""; 0]);
     assert!(folder.get(&name("a/pipe"), 10).unwrap_err().is_not_found(), "and does not block");
+}
+
+#[test]
+fn a_foreign_name_is_told_as_it_is_and_the_listing_of_them_can_be_stopped() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = Folder::open(place.path()).unwrap();
+    let long = "p/".repeat(MAX_NAME_LEN / 2);
+    fs::create_dir_all(place.path().join(&long)).unwrap();
+    let bytes = OsStr::from_bytes(b"a\xff\xc3");
+    for other in [OsStr::new("two words"), bytes, OsStr::new(&format!("{long}x"))] {
+        fs::write(place.path().join(other), b"y").unwrap();
+    }
+    let mut seen = Vec::new();
+    folder
+        .list_foreign("", &mut |other| {
+            seen.push(other.as_os_str().to_owned());
+            Ok(())
+        })
+        .unwrap();
+    seen.sort();
+    assert!(seen == [bytes.to_owned(), OsString::from(format!("{long}x")), OsString::from("two words")]);
+    assert_eq!(foreign(&folder, "a"), ["a\\xff\\xc3"]);
+
+    let mut calls = 0;
+    let stopped = folder.list_foreign("", &mut |_| {
+        calls += 1;
+        Err(Error::Stopped)
+    });
+    assert!(matches!(stopped, Err(Error::Stopped)) && calls == 1, "{stopped:?} after {calls}");
 }
 
 #[test]
@@ -108,14 +155,22 @@ fn leftovers_are_removed_when_old_enough_and_objects_are_kept() {
     folder.put(&name("packs/ab/x"), &[b"x"]).unwrap();
     let mut at_work = folder.create(&name("packs/ab/y")).unwrap();
     at_work.write_all(b"y").unwrap();
-    let leftover = place.path().join("packs/ab/.tmp-0123456789abcdef");
-    fs::write(&leftover, b"12345").unwrap();
     let two_days_ago = std::time::SystemTime::now() - Duration::from_secs(2 * 86_400);
-    fs::File::options().write(true).open(&leftover).unwrap().set_modified(two_days_ago).unwrap();
+    for leftover in ["packs/ab/.tmp-0123456789abcdef", "packs/cd/ef/.tmp-0", "packs/cd/.hidden", ".tmp-1"] {
+        let leftover = place.path().join(leftover);
+        fs::create_dir_all(leftover.parent().unwrap()).unwrap();
+        fs::write(&leftover, b"12345").unwrap();
+        fs::File::options().write(true).open(&leftover).unwrap().set_modified(two_days_ago).unwrap();
+    }
 
     let day = Duration::from_secs(86_400);
-    assert_eq!(folder.remove_leftovers(day).unwrap(), Leftovers { files: 1, bytes: 5 });
-    assert_eq!(folder.remove_leftovers(day).unwrap(), Leftovers::default());
+    for none in ["packs/a", "elsewhere", "packs/cd/.hidden", ".."] {
+        assert_eq!(folder.remove_leftovers(none, day).unwrap(), Leftovers::default(), "{none}");
+    }
+    assert_eq!(folder.remove_leftovers("packs/cd", day).unwrap(), Leftovers { files: 1, bytes: 5 });
+    assert!(!place.path().join("packs/cd/ef").exists() && place.path().join("packs/cd/.hidden").exists());
+    assert_eq!(folder.remove_leftovers("", day).unwrap(), Leftovers { files: 2, bytes: 10 });
+    assert_eq!(folder.remove_leftovers("", day).unwrap(), Leftovers::default());
     at_work.finish().unwrap();
     assert_eq!(names(&folder, ""), ["packs/ab/x", "packs/ab/y"]);
 }

@@ -52,6 +52,14 @@ impl Blocks {
         if length == self.bytes { *self.zeros.get_or_init(|| zeros(length)) } else { zeros(length) }
     }
 
+    /// The hashes of the blocks of `length` zeros, which begin where a block does.
+    pub(crate) fn hashes_of_zeros(&self, length: u64) -> impl Iterator<Item = BlockHash> {
+        let (whole, rest) = (length / self.bytes, length % self.bytes);
+        let block = (whole > 0).then(|| self.hash_of_zeros(self.bytes));
+        let last = (rest > 0).then(|| self.hash_of_zeros(rest));
+        block.into_iter().flat_map(move |hash| std::iter::repeat_n(hash, whole as usize)).chain(last)
+    }
+
     /// How many blocks `bytes` bytes are.
     pub fn count(&self, bytes: u64) -> u64 {
         bytes.div_ceil(self.bytes)

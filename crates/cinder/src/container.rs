@@ -30,6 +30,17 @@ impl<B: Backend> BackendContainers<B> {
     pub fn backend(&self) -> &B {
         &self.backend
     }
+
+    /// Calls `visit` with the names of all that there is, also of what is no object of the backend: Cinder's drivers, which list
+    /// a folder or a bucket, see it, too.
+    fn entries(
+        &self,
+        prefix: &str,
+        visit: &mut dyn FnMut(&str) -> Result<(), cinderblock_backend::Error>,
+    ) -> Result<(), cinderblock_backend::Error> {
+        self.backend.list(prefix, &mut |object| visit(object.name.as_str()))?;
+        self.backend.list_foreign(prefix, &mut |other| visit(&other.to_string()))
+    }
 }
 
 fn name(container: &str, object_name: &str) -> Result<ObjectName, Error> {
@@ -49,7 +60,7 @@ impl<B: Backend> ChunkedStorage for BackendContainers<B> {
             return Ok(());
         }
         let mut found = false;
-        let listed = self.backend.list(&format!("{container}/"), &mut |_| {
+        let listed = self.entries(&format!("{container}/"), &mut |_| {
             found = true;
             Err(cinderblock_backend::Error::Stopped)
         });
@@ -70,8 +81,8 @@ impl<B: Backend> ChunkedStorage for BackendContainers<B> {
     ) -> Result<(), Error> {
         let folder = format!("{container}/");
         let mut failure = None;
-        let listed = self.backend.list(&format!("{folder}{prefix}"), &mut |object| {
-            let Some(object_name) = object.name.as_str().strip_prefix(&folder) else { return Ok(()) };
+        let listed = self.entries(&format!("{folder}{prefix}"), &mut |name| {
+            let Some(object_name) = name.strip_prefix(&folder) else { return Ok(()) };
             visit(object_name).map_err(|error| {
                 failure = Some(error);
                 cinderblock_backend::Error::Stopped

@@ -181,11 +181,18 @@ impl<S: ChunkedStorage> ChunkedBackupDriver<S> {
     /// Adds up what is stored. An object that is not compressed has to be as long as its data.
     fn examine_objects(&self, layer: &Layer, found: &mut Inspection) -> Result<(), Error> {
         let mut by_algorithm = std::collections::BTreeMap::new();
+        let missing: std::collections::HashSet<String> = found.missing.iter().cloned().collect();
         for object in &layer.objects {
             let name = layer.name(object);
             let stored = match self.storage().object_size(&layer.container, &name) {
                 Ok(bytes) => bytes,
-                Err(Error::Backend(error)) if error.is_not_found() => continue,
+                Err(Error::Backend(error)) if error.is_not_found() => {
+                    // Listed, but no object: in a folder, a link that leads nowhere, say.
+                    if found.missing.len() < MAX_DAMAGED && !missing.contains(&name) {
+                        found.missing.push(name);
+                    }
+                    continue;
+                }
                 Err(error) => return Err(error),
             };
             found.stored_bytes += stored;

@@ -23,7 +23,8 @@ pub trait ChunkedStorage: Send + Sync + std::fmt::Debug {
     /// What the storage says. That the container is there already is no error.
     fn put_container(&self, container: &str, create: bool) -> Result<(), Error>;
 
-    /// Calls `visit` with the name of every object of the container that begins with `prefix`, in no particular order.
+    /// Calls `visit` with the name of every object of the container that begins with `prefix`, in no particular order; and with
+    /// that of anything else there that Cinder would see, if only as readable text: it may be that of no object which could be read.
     ///
     /// # Errors
     /// What the storage says, or what `visit` returns. A container that is missing has no entries.

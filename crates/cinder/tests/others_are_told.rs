@@ -58,12 +58,14 @@ fn the_timer_tells_too() {
     );
     let default = Some("volumebackups".to_owned());
     let driver = common::Driver::new(context, containers, CHUNK, BLOCK, default, true).unwrap();
-    let mut number = 1;
+    let (mut number, mut id) = (1, 0);
     // How long a backup takes is not for a test to say: until the timer was faster than one.
     while heard.lock().unwrap().len() < number {
         heard.lock().unwrap().clear();
         number += 1;
-        let mut backup = row(number as u32);
+        // Of its own: within a second, backups of one id have the same prefix.
+        id += 1;
+        let mut backup = row(id);
         let volume = place.volume("volume", &text(1, number * 20 * CHUNK as usize));
         driver.backup(&mut backup, &volume, None, false).unwrap();
         assert_eq!(backup.container.as_deref(), Some("volumebackups"));

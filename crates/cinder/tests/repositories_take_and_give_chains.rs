@@ -4,7 +4,7 @@ mod common;
 
 use std::sync::Arc;
 
-use cinderblock_backend::Memory;
+use cinderblock_backend::{Backend, Faulty, Kind, Memory, Rule};
 use cinderblock_chunker::ChunkSize;
 use cinderblock_cinder::{Backup, BackupSummary, Context, Error, ExportOptions, ImportedBackup, Layer, VolumeApi};
 use cinderblock_pipeline::{Control, Engine, Settings};
@@ -24,7 +24,11 @@ struct Store {
 
 impl Store {
     fn new(chunk_bytes: u32) -> Self {
-        let (storage, cache) = (Arc::new(Memory::new()), tempfile::tempdir().unwrap());
+        Self::on(Arc::new(Memory::new()), chunk_bytes)
+    }
+
+    fn on(storage: Arc<dyn Backend>, chunk_bytes: u32) -> Self {
+        let cache = tempfile::tempdir().unwrap();
         Repository::create(&*storage, ChunkSize::new(chunk_bytes.into()).unwrap()).unwrap();
         let repository = Repository::open(storage, &OpenOptions::new(cache.path())).unwrap();
         let engine = Engine::new(Settings { threads: 2, ..Settings::default() }).unwrap();
@@ -176,10 +180,13 @@ fn damage_stops_an_import_and_leaves_the_layers_before_it() {
     assert_eq!(store.repository.backups(None).unwrap().len(), 1);
 }
 
-/// The list of a layer covers also what the layer did not store: a chain that was put together wrongly is noticed.
+/// The list of a layer covers also what the layer did not store: a chain that was put together wrongly is noticed. The backup
+/// was there by then, and had to be deleted again, which a killed import did not.
 #[test]
-fn a_list_of_hashes_that_does_not_fit_the_data_is_refused() {
-    let (place, store) = (Place::new(), Store::new(4096));
+fn a_list_of_hashes_that_does_not_fit_the_data_is_refused_before_the_backup_is_there() {
+    let storage = Arc::new(Faulty::new(Memory::new()));
+    storage.add(Rule::on(Kind::Delete));
+    let (place, store) = (Place::new(), Store::on(storage, 4096));
     let driver = documented(&place);
     let (_, layers) = chain(&place, &driver);
     let name = format!("{}/{}", layers[1].container, layers[1].prefix.sha256file());

@@ -1,6 +1,7 @@
 //! The command line.
 
 pub mod cinder;
+pub mod retention;
 
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -93,6 +94,10 @@ pub enum Command {
         #[arg(value_name = "BACKUP", value_parser = backup, required = true)]
         backups: Vec<String>,
     },
+    /// Protect backups from being deleted, or lift that
+    Protect(retention::Protect),
+    /// Delete all backups but those that the --keep-... rules want, of each volume
+    Prune(retention::Prune),
     /// Check the repository: all that describes backups and, with --read-data, every stored byte
     Verify {
         /// Only these: their ids, or the beginnings of them [default: all backups]
@@ -278,7 +283,9 @@ mod tests {
 
     #[test]
     fn durations_as_people_write_them() {
-        for (text, seconds) in [("90s", 90), ("10m", 600), ("1h30m", 5400), ("2d", 172_800), ("0s", 0), ("1 week", 604_800)] {
+        for (text, seconds) in
+            [("90s", 90), ("10m", 600), ("1h30m", 5400), ("2d", 172_800), ("0s", 0), ("1 week", 604_800)]
+        {
             assert_eq!(duration(text), Ok(Duration::from_secs(seconds)), "{text}");
         }
         for text in ["", "10", "-1h", "1 fortnight", "1mo"] {

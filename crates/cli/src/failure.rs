@@ -1,13 +1,17 @@
 //! Failures: how they are told, and their exit status.
 
+use std::env;
 use std::error::Error as StdError;
+use std::ffi::OsString;
 use std::fmt;
 use std::process::ExitCode;
 
 use cinderblock_pipeline::Error as PipelineError;
 use cinderblock_store::Error as StoreError;
 use clap::error::ErrorKind;
+use clap::{Arg, CommandFactory};
 
+use crate::arguments::Arguments;
 use crate::output;
 
 /// Arguments that make no sense: exit status 2.
@@ -45,6 +49,11 @@ pub fn tell(error: &anyhow::Error) {
     output::note(&format!("cinderblock: {error:#}"));
 }
 
+/// An error and its causes in one line.
+pub fn words(error: &(dyn StdError + 'static)) -> String {
+    anyhow::Chain::new(error).map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
 /// Tells of the failure that ends the command; `signal` is the one that came before it, if any.
 pub fn report(error: &anyhow::Error, signal: Option<i32>) -> ExitCode {
     if error.is::<ReaderGone>() {
@@ -74,19 +83,44 @@ pub fn report_arguments(error: &clap::Error) -> ExitCode {
             // Nobody is left to tell that the help could not be printed.
             let _ = error.print();
         }
-        _ => output::note(&format!("cinderblock: {}", one_line(&error.render().to_string()))),
+        _ => {
+            let line = one_line(&error.render().to_string(), &command_of(env::args_os()));
+            output::note(&format!("cinderblock: {line}"));
+        }
     }
     ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(USAGE))
 }
 
-/// The first paragraphs of clap's text, up to the usage.
-fn one_line(text: &str) -> String {
+/// The command that these arguments are of, as far as it can be told: not all of clap's errors name it.
+fn command_of(arguments: impl IntoIterator<Item = OsString>) -> String {
+    let mut all = Arguments::command();
+    all.build();
+    let (mut command, mut path) = (&all, all.get_name().to_owned());
+    let mut words = arguments.into_iter().skip(1);
+    while let Some(word) = words.next() {
+        let word = word.to_string_lossy();
+        if let Some(option) = word.strip_prefix("--") {
+            let takes_value = |known: &Arg| known.get_long() == Some(option) && known.get_action().takes_values();
+            if command.get_arguments().any(takes_value) {
+                words.next();
+            }
+        } else if word.starts_with('-') {
+            // No option of one letter takes a value.
+        } else if let Some(found) = command.find_subcommand(&*word) {
+            command = found;
+            path = format!("{path} {}", found.get_name());
+        } else {
+            break;
+        }
+    }
+    path
+}
+
+/// The first paragraphs of clap's text, up to the usage, and where to find help on `command`.
+fn one_line(text: &str, command: &str) -> String {
     let text = text.strip_prefix("error: ").unwrap_or(text);
-    let (said, usage) = text.split_once("\nUsage: ").unwrap_or((text, ""));
+    let said = text.split_once("\nUsage: ").map_or(text, |(said, _)| said);
     let said = said.split_once("\nFor more information").map_or(said, |(said, _)| said);
-    let command: Vec<&str> =
-        usage.split_whitespace().take_while(|word| word.starts_with(char::is_alphabetic)).collect();
-    let command = if command.is_empty() { "cinderblock".to_owned() } else { command.join(" ") };
     let said: Vec<String> = said
         .split("\n\n")
         .map(|paragraph| paragraph.split_whitespace().collect::<Vec<_>>().join(" "))
@@ -98,11 +132,12 @@ fn one_line(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::arguments::Arguments;
     use clap::Parser;
 
     fn told(line: &str) -> String {
-        one_line(&Arguments::try_parse_from(line.split(' ')).unwrap_err().render().to_string())
+        let words = line.split(' ');
+        let error = Arguments::try_parse_from(words.clone()).unwrap_err();
+        one_line(&error.render().to_string(), &command_of(words.map(OsString::from)))
     }
 
     #[test]
@@ -113,11 +148,31 @@ mod tests {
         );
         let line = told("cinderblock list --volume-id ../x");
         assert!(line.starts_with("invalid value '../x' for '--volume-id <ID>'"), "{line}");
-        assert!(line.ends_with("; see 'cinderblock --help'"), "{line}");
+        assert!(line.ends_with("; see 'cinderblock list --help'"), "{line}");
         let line = told("cinderblock --memroy 1G list");
         assert!(line.contains("unexpected argument '--memroy' found; tip: a similar argument exists"), "{line}");
         let line = told("cinderblock lst");
         assert!(line.contains("'lst'") && line.contains("'list'") && !line.contains('\n'), "{line}");
+    }
+
+    /// A bad value of an option of `cinder backup` was answered with the way to the list of all commands.
+    #[test]
+    fn the_way_to_help_leads_to_the_command_that_was_meant() {
+        for (line, command) in [
+            (
+                "cinderblock cinder backup x --container-root r --volume-id v --chunk-size x",
+                "cinderblock cinder backup",
+            ),
+            ("cinderblock cinder delete --container-root=r --container c --prefix=", "cinderblock cinder delete"),
+            ("cinderblock --repo list -q cinder inspect", "cinderblock cinder inspect"),
+            ("cinderblock cinder --cache-dir delete restore --layer x", "cinderblock cinder restore"),
+            ("cinderblock cinder bakup", "cinderblock cinder"),
+            ("cinderblock backup list --volume-id ../x", "cinderblock backup"),
+            ("cinderblock --frobnicate", "cinderblock"),
+        ] {
+            let told = told(line);
+            assert!(told.ends_with(&format!("; see '{command} --help'")), "{line}: {told}");
+        }
     }
 
     #[test]

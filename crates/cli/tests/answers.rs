@@ -19,7 +19,7 @@ fn members(document: &Value) -> Vec<&str> {
     document.as_object().unwrap().keys().map(String::as_str).collect()
 }
 
-const OF_A_BACKUP: [&str; 16] = [
+const OF_A_BACKUP: [&str; 18] = [
     "backup_id",
     "chunker",
     "chunks",
@@ -30,6 +30,8 @@ const OF_A_BACKUP: [&str; 16] = [
     "new_bytes",
     "new_chunks",
     "parent_id",
+    "protected",
+    "protected_until",
     "read_bytes",
     "seconds",
     "stored_bytes",

@@ -7,21 +7,25 @@ use std::io::Read;
 use std::path::Path;
 use std::process::Command;
 
-use common::{CHUNK, MIB, Place, noise, number, text};
+use common::{CHUNK, MIB, Place, flip, noise, number, text};
 
 /// A loop device over a file, detached at the end.
 struct Loop(String);
 
 impl Loop {
     fn attach(file: &Path) -> Result<Self, String> {
-        let output = Command::new("losetup").args(["--find", "--show"]).arg(file).output();
+        Self::attach_as(file, &[])
+    }
+
+    fn attach_as(file: &Path, options: &[&str]) -> Result<Self, String> {
+        let output = Command::new("losetup").args(["--find", "--show"]).args(options).arg(file).output();
         let output = output.map_err(|error| format!("losetup: {error}"))?;
         let device = String::from_utf8_lossy(&output.stdout).trim().to_owned();
         if !output.status.success() {
             return Err(String::from_utf8_lossy(&output.stderr).trim().to_owned());
         }
         let device = Self(device);
-        File::options().read(true).write(true).open(&device.0).map_err(|error| format!("{}: {error}", device.0))?;
+        File::options().read(true).open(&device.0).map_err(|error| format!("{}: {error}", device.0))?;
         Ok(device)
     }
 }
@@ -73,4 +77,33 @@ fn a_device_is_backed_up_whole_and_overwritten_in_place() {
     assert!(line.contains(&device.0), "{line}");
     drop(device);
     assert!(fs::read(small).unwrap() == noise(3, volume.len() - MIB));
+}
+
+/// The kernel opens such a device for writing and refuses the first write, which came after all data had been read.
+#[test]
+fn a_read_only_device_is_refused_before_any_data_are_read() {
+    let place = Place::new();
+    let volume = noise(1, MIB);
+    place.file("volume", &volume);
+    let there = noise(2, MIB);
+    let device = match Loop::attach_as(&place.file("target", &there), &["--read-only"]) {
+        Ok(device) => device,
+        Err(reason) => {
+            println!("skipped: no loop device: {reason}");
+            return;
+        }
+    };
+    let backup = place.backup("volume", "v");
+    let line = place.fail(&["restore", text(&backup, "backup_id"), &device.0, "--existing"], 1);
+    assert!(line.contains(&device.0) && line.contains("read-only"), "{line}");
+
+    let written = place.json(&["cinder", "backup", "volume", "--container-root", "store", "--volume-id", "v"]);
+    let (container, prefix) = (text(&written, "container"), text(&written, "prefix"));
+    // What would be found only by reading.
+    flip(&place.path("store").join(container).join(format!("{prefix}-00001")), 0);
+    let layer = format!("--layer={container}:{prefix}");
+    let line = place.fail(&["cinder", "restore", &device.0, "--existing", "--container-root", "store", &layer], 1);
+    assert!(line.contains(&device.0) && line.contains("read-only"), "{line}");
+    drop(device);
+    assert!(fs::read(place.path("target")).unwrap() == there);
 }

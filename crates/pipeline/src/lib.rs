@@ -40,6 +40,7 @@ mod verify;
 mod volume;
 
 pub use backup::{BackupOptions, Chunker, Parent};
+pub use buffer::PageBuffer;
 pub use engine::{CancelToken, Control, Engine, Progress, Settings};
 pub use error::Error;
 pub use restore::RestoreSummary;

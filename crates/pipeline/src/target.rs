@@ -1,9 +1,9 @@
 //! Where a volume is restored to.
 
 use std::ffi::OsString;
-use std::fs::{File, OpenOptions, Permissions};
+use std::fs::{self, File, Metadata, OpenOptions, Permissions};
 use std::io::{self, Seek, SeekFrom};
-use std::os::unix::fs::{FileExt, FileTypeExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FallocateFlags, fallocate};
@@ -148,7 +148,7 @@ fn folder(path: &Path) -> &Path {
 /// `volume_bytes` fits. A device is opened exclusively.
 ///
 /// # Errors
-/// [`Error::BadTarget`] where it does not exist, is something else, is too small, or a device in use;
+/// [`Error::BadTarget`] where it does not exist, is something else, is too small, or a device that is in use or read-only;
 /// [`Error::Target`] where the system refuses it.
 pub fn open_existing(path: &Path, volume_bytes: u64) -> Result<File, Error> {
     let metadata = match path.metadata() {
@@ -166,6 +166,9 @@ pub fn open_existing(path: &Path, volume_bytes: u64) -> Result<File, Error> {
     let mut options = OpenOptions::new();
     options.read(true).write(true);
     if metadata.file_type().is_block_device() {
+        if is_read_only(&metadata) {
+            return Err(bad(path, "the device is read-only: make it writable (blockdev --setrw) first"));
+        }
         // On a device, the kernel takes this as: not while it is mounted or otherwise in use.
         options.custom_flags(rustix::fs::OFlags::EXCL.bits() as i32);
     }
@@ -191,6 +194,14 @@ pub fn open_existing(path: &Path, volume_bytes: u64) -> Result<File, Error> {
     Ok(file)
 }
 
+/// Whether the kernel takes no writes to a block device. It lets such a device be opened for writing all the same, and refuses the
+/// first write. Where sysfs does not tell, that has to.
+fn is_read_only(device: &Metadata) -> bool {
+    let number = device.rdev();
+    let flag = format!("/sys/dev/block/{}:{}/ro", rustix::fs::major(number), rustix::fs::minor(number));
+    fs::read_to_string(flag).is_ok_and(|flag| flag.trim_end() == "1")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -210,6 +221,13 @@ mod tests {
                 assert_eq!(file.metadata().unwrap().len(), 300_000);
             }
         }
+    }
+
+    /// Permissions don't bind root; that a program runs does.
+    #[test]
+    fn a_file_that_may_not_be_written_to_is_refused_when_it_is_opened() {
+        let error = open_existing(&std::env::current_exe().unwrap(), 0).unwrap_err();
+        assert!(matches!(error, Error::Target { operation: "opening", partly_written: false, .. }), "{error}");
     }
 
     #[test]

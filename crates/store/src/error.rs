@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::id::{BackupId, ChunkId, PackId, SessionId, VolumeId};
+use crate::time::Timestamp;
 
 /// An error of the store. Every variant names what failed.
 #[derive(Debug, thiserror::Error)]
@@ -93,12 +94,25 @@ pub enum Error {
         second: BackupId,
     },
     /// A backup with this id exists.
-    #[error("there is already a backup {id} (of volume {volume}): leave --backup-id out to get a new id")]
+    #[error("there is already a backup {id} (of volume {volume}), and no two may have the same id")]
     BackupExists {
         /// The id.
         id: BackupId,
         /// Its volume.
         volume: VolumeId,
+    },
+    /// The backup is protected from being deleted.
+    #[error(
+        "backup {backup} of {volume} is protected{}: 'cinderblock protect --remove {volume}/{backup}' lifts that",
+        until.map(|until| format!(" until {until}")).unwrap_or_default()
+    )]
+    Protected {
+        /// The backup.
+        backup: BackupId,
+        /// Its volume.
+        volume: VolumeId,
+        /// When the protection ends by itself, if it does.
+        until: Option<Timestamp>,
     },
     /// An id is not of the form that it has to be.
     #[error("{text:?} is not a {kind}: {reason}")]

@@ -34,11 +34,15 @@ pub(crate) struct Collector<'a> {
 }
 
 impl Collector<'_> {
-    fn put(&self, name: &cinderblock_backend::ObjectName, kind: Kind, of: SessionId, now: Timestamp) -> Result<(), Error> {
-        let notice = Notice {
-            host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
-            at: now.microseconds(),
-        };
+    fn put(
+        &self,
+        name: &cinderblock_backend::ObjectName,
+        kind: Kind,
+        of: SessionId,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        let notice =
+            Notice { host: rustix::system::uname().nodename().to_string_lossy().into_owned(), at: now.microseconds() };
         let header = Header { kind, repository: self.repository, id: *of.as_bytes(), session: self.session };
         match put_envelope(self.backend, name, &header, &codec::encode("a fence", &notice)?) {
             Err(Error::Backend(cinderblock_backend::Error::AlreadyExists { .. })) => Ok(()),
@@ -115,8 +119,11 @@ mod tests {
     #[test]
     fn requests_are_each_collectors_own_and_tombstones_stay() -> Result<(), Error> {
         let backend = Memory::new();
-        let collector =
-            |n| Collector { backend: &backend, repository: RepositoryId::from_bytes([9; 16]), session: SessionId::from_bytes([n; 16]) };
+        let collector = |n| Collector {
+            backend: &backend,
+            repository: RepositoryId::from_bytes([9; 16]),
+            session: SessionId::from_bytes([n; 16]),
+        };
         let (session, now) = (SessionId::from_bytes([1; 16]), Timestamp::from_microseconds(5));
         assert!(!is_fenced(&backend, session)?);
         collector(2).fence(session, now)?;

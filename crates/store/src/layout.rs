@@ -11,6 +11,7 @@ pub(crate) const PACKS: &str = "packs/";
 pub(crate) const SEGMENTS: &str = "index/";
 pub(crate) const BACKUPS: &str = "backups/";
 pub(crate) const SESSIONS: &str = "sessions/";
+pub(crate) const MARKS: &str = "marks/";
 pub(crate) const COLLECTIONS: &str = "gc/";
 pub(crate) const FENCES: &str = "fences/";
 pub(crate) const TOMBSTONES: &str = "tombstones/";
@@ -77,6 +78,16 @@ pub(crate) fn parse_fence(object: &ObjectName) -> Option<(SessionId, SessionId)>
     (fence(session, collector).ok()?.as_str() == object.as_str()).then_some((session, collector))
 }
 
+/// `marks/<backup id>/<number>`: a change is a new object with a higher number.
+pub(crate) fn mark(id: BackupId, number: u32) -> Result<ObjectName, Error> {
+    name(format!("{MARKS}{id}/{number:08}"))
+}
+
+/// Beginning of the names of a backup's marks.
+pub(crate) fn marks_of(id: BackupId) -> String {
+    format!("{MARKS}{id}/")
+}
+
 /// The pack that an object under `packs/` is, if its name is a pack's.
 pub(crate) fn parse_pack(object: &ObjectName) -> Option<PackId> {
     let id: PackId = object.file_name().parse().ok()?;
@@ -94,6 +105,13 @@ pub(crate) fn parse_record(object: &ObjectName) -> Option<(VolumeId, BackupId)> 
     let (volume, id) = object.as_str().strip_prefix(BACKUPS)?.split_once('/')?;
     let (volume, id) = (VolumeId::new(volume).ok()?, id.parse().ok()?);
     (record(&volume, id).ok()?.as_str() == object.as_str()).then_some((volume, id))
+}
+
+/// The backup and number of an object under `marks/`, if its name is a mark's.
+pub(crate) fn parse_mark(object: &ObjectName) -> Option<(BackupId, u32)> {
+    let (id, number) = object.as_str().strip_prefix(MARKS)?.split_once('/')?;
+    let (id, number) = (id.parse().ok()?, number.parse().ok()?);
+    (mark(id, number).ok()?.as_str() == object.as_str()).then_some((id, number))
 }
 
 #[cfg(test)]
@@ -116,6 +134,12 @@ mod tests {
             session(SessionId::from_bytes([3; 16]), 1)?.as_str(),
             "sessions/03030303030303030303030303030303/00000001"
         );
+        let mark_name = mark(id, 12)?;
+        assert_eq!(mark_name.as_str(), "marks/02020202-0202-0202-0202-020202020202/00000012");
+        assert_eq!(parse_mark(&mark_name), Some((id, 12)));
+        let last = mark(id, u32::MAX)?;
+        assert_eq!(last.as_str(), "marks/02020202-0202-0202-0202-020202020202/4294967295");
+        assert_eq!(parse_mark(&last), Some((id, u32::MAX)));
         Ok(())
     }
 
@@ -127,6 +151,10 @@ mod tests {
             assert_eq!(parse_pack(&ObjectName::new(text)?), None, "{text}");
         }
         assert_eq!(parse_record(&ObjectName::new("backups/vm/1")?), None);
+        for number in ["1", "000000012", "00000001/2", "x"] {
+            let text = format!("marks/02020202-0202-0202-0202-020202020202/{number}");
+            assert_eq!(parse_mark(&ObjectName::new(text)?), None, "{number}");
+        }
         assert_eq!(parse_record(&ObjectName::new("backups/vm/x/02020202-0202-0202-0202-020202020202")?), None);
         Ok(())
     }

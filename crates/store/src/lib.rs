@@ -11,7 +11,8 @@
 //! | any number of [`Session`]s, on any hosts | new packs, segments, records | names are random and never used twice; a backup is its record, put last |
 //! | readers ([`Repository::locate`], [`Repository::leaves`]) | nothing | objects never change |
 //! | processes of one host, sharing an index folder | the index, one at a time | an exclusive file lock; readers keep the files open that they began with |
-//! | [`Repository::delete_backup`] | removes one record | no other backup depends on it |
+//! | [`Repository::set_mark`] | one mark | of several hosts that take a number, one succeeds; the others look again |
+//! | [`Repository::delete_backup`] | removes one record, and its marks | no other backup depends on it |
 //!
 //! # Example
 //! ```
@@ -54,12 +55,14 @@ mod index;
 mod layout;
 mod listing;
 pub mod map;
+mod mark;
 mod node_cache;
 mod object;
 pub mod pack;
 mod random;
 mod record;
 mod repository;
+pub mod retention;
 mod sabotage;
 mod segment;
 mod session;
@@ -72,6 +75,7 @@ pub use clock::{Clock, SystemClock};
 pub use descriptor::{DESCRIPTOR_VERSION, Descriptor};
 pub use error::Error;
 pub use id::{BackupId, ChunkId, CollectionId, PackId, RepositoryId, SegmentId, SessionId, VolumeId};
+pub use mark::{Damage, Mark, Marks};
 pub use object::{FORMAT_VERSION, Kind};
 pub use record::{Chunking, MAX_HINTS, MAX_VOLUME_BYTES, Record, Statistics, check_texts};
 pub use repository::{Location, OpenOptions, PackInfo, RebuildReport, Repository};

@@ -31,6 +31,8 @@ pub enum Kind {
     Record = 4,
     /// A writer's announcement.
     Session = 5,
+    /// What is to be remembered of a backup beside its record.
+    Mark = 6,
     /// Packs that are about to be deleted.
     Collection = 7,
     /// A request to a session to end.
@@ -44,7 +46,7 @@ impl Kind {
     /// ever writes, and little enough to be read by a process with the least memory.
     fn limit(self) -> u64 {
         match self {
-            Kind::Session | Kind::Fence | Kind::Tombstone => 64 << 10,
+            Kind::Session | Kind::Mark | Kind::Fence | Kind::Tombstone => 64 << 10,
             _ => 16 << 20,
         }
     }
@@ -56,6 +58,7 @@ impl Kind {
             Kind::Segment,
             Kind::Record,
             Kind::Session,
+            Kind::Mark,
             Kind::Collection,
             Kind::Fence,
             Kind::Tombstone,

@@ -266,16 +266,24 @@ impl Repository {
         Ok(newest)
     }
 
-    /// Removes a backup's record: from then on the backup does not exist. Others are not touched, and the space of
-    /// what no backup reaches any more is not freed yet.
+    /// Removes a backup's record: from then on the backup does not exist. Then its marks. Others are not touched, and the
+    /// space of what no backup reaches any more is not freed yet.
     ///
     /// # Errors
-    /// [`Error::BackupNotFound`], or what the storage says.
+    /// [`Error::BackupNotFound`]; [`Error::Protected`]; an unreadable mark's, as it may be one that protects; or what the
+    /// storage says.
     pub fn delete_backup(&self, volume: &VolumeId, id: BackupId) -> Result<(), Error> {
-        match self.backend.delete(&layout::record(volume, id)?) {
-            Err(error) if error.is_not_found() => Err(Error::BackupNotFound { text: id.to_string() }),
-            other => Ok(other?),
+        if let Some(mark) = self.mark(volume, id)?
+            && mark.is_protected(Timestamp::now())
+        {
+            return Err(Error::Protected { backup: id, volume: volume.clone(), until: mark.protected_until });
         }
+        match self.backend.delete(&layout::record(volume, id)?) {
+            Err(error) if error.is_not_found() => return Err(Error::BackupNotFound { text: id.to_string() }),
+            other => other?,
+        }
+        self.remove_marks(volume, id);
+        Ok(())
     }
 
     /// The index, opened and brought up to date when it is first needed.

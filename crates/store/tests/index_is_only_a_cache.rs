@@ -271,7 +271,7 @@ fn what_one_instance_stores_another_finds_after_a_refresh() -> TestResult {
         let chunk = noise(1000 + round, CHUNK);
         let id = ChunkId::of(&chunk);
         let session = writer.start_session("a test")?;
-        store(&writer, &session, Content::Data, &[(id, &chunk)], &Plan::new())?;
+        store(&session, Content::Data, &[(id, &chunk)], &Plan::new())?;
         session.flush()?;
         reader.locate(&[id], &mut places)?;
         assert!(places[0].is_none(), "round {round}: the index is as it was when it was opened");

@@ -124,7 +124,7 @@ fn what_no_backup_ever_reached_is_unreferenced() -> TestResult {
     let repository = open(storage.clone(), cache.path())?;
     let session = repository.start_session("a test")?;
     let chunk = noise(1, CHUNK);
-    store(&repository, &session, Content::Data, &[(ChunkId::of(&chunk), &chunk)], &Plan::new())?;
+    store(&session, Content::Data, &[(ChunkId::of(&chunk), &chunk)], &Plan::new())?;
     drop(session);
     repository.refresh_index()?;
     let usage = repository.usage()?;

@@ -1,6 +1,8 @@
 //! Visiting the files below a folder.
 
+use std::ffi::{OsStr, OsString};
 use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::rc::Rc;
 
@@ -8,22 +10,42 @@ use rustix::fs::{AtFlags, Dir, FileType};
 use rustix::io::Errno;
 
 use super::system::{open_folder, or_dot};
+use super::writer::TEMPORARY_PREFIX;
 use crate::{Error, ObjectName};
 
-/// A file that a walk came upon.
+/// What a walk came upon: anything but a folder that it enters.
 pub(super) struct Found<'a> {
     /// The open folder that holds it.
     pub(super) folder: BorrowedFd<'a>,
     /// That folder's path below the root; empty for the root.
-    folder_path: &'a str,
-    /// The file's name in it.
-    pub(super) file_name: &'a str,
+    pub(super) folder_path: &'a str,
+    /// Its name in that folder.
+    pub(super) file_name: &'a OsStr,
+    /// Whether it is a regular file, or a symbolic link to one.
+    is_file: bool,
 }
 
 impl Found<'_> {
-    /// The file's path below the root.
-    pub(super) fn path(&self) -> String {
-        join(self.folder_path, self.file_name)
+    /// Its path below the root.
+    pub(super) fn path(&self) -> OsString {
+        if self.folder_path.is_empty() {
+            return self.file_name.to_owned();
+        }
+        let mut path = OsString::from(self.folder_path);
+        path.push("/");
+        path.push(self.file_name);
+        path
+    }
+
+    /// The object that it is, if it is one.
+    pub(super) fn object(&self) -> Option<ObjectName> {
+        let name = self.file_name.to_str().filter(|_| self.is_file)?;
+        ObjectName::new(join(self.folder_path, name)).ok()
+    }
+
+    /// Whether its name begins as those of files that are being written.
+    pub(super) fn is_temporary(&self) -> bool {
+        self.is_file && self.file_name.as_bytes().starts_with(TEMPORARY_PREFIX.as_bytes())
     }
 }
 
@@ -48,7 +70,8 @@ impl Ancestry {
 }
 
 /// Calls `visit` for every file whose path below `root` begins with `prefix`, hidden files among them, and enters no
-/// folder that can't hold an object of that prefix. What vanishes meanwhile is passed over; what can't be
+/// folder that can't hold an object of that prefix: one of a name that no object could have, such as a hidden one, is visited itself,
+/// and so are links that lead nowhere, pipes and the like. What vanishes meanwhile is passed over; what can't be
 /// read is an error. Memory grows with the number of folders, not of files.
 ///
 /// `location` is the root's path, for messages.
@@ -87,30 +110,31 @@ pub(super) fn walk(
                 Err(Errno::NOENT | Errno::STALE) if !folder_path.is_empty() => break,
                 entry => entry.map_err(failed)?,
             };
-            let Ok(file_name) = entry.file_name().to_str() else { continue };
-            if matches!(file_name, "." | "..") || !file_name.starts_with(name_prefix) {
+            let file_name = entry.file_name().to_bytes();
+            if matches!(file_name, b"." | b"..") || !file_name.starts_with(name_prefix.as_bytes()) {
                 continue;
             }
+            let file_name = OsStr::from_bytes(file_name);
             let folder = entries.fd().map_err(failed)?;
             let file_type = match entry.file_type() {
                 FileType::Symlink | FileType::Unknown => {
                     match rustix::fs::statat(folder, file_name, AtFlags::empty()) {
-                        Err(Errno::NOENT | Errno::STALE) => continue,
+                        // Gone, or a link that leads nowhere.
+                        Err(Errno::NOENT | Errno::STALE) => entry.file_type(),
                         stat => FileType::from_raw_mode(stat.map_err(failed)?.st_mode),
                     }
                 }
                 known => known,
             };
-            match file_type {
-                FileType::RegularFile => visit(Found { folder, folder_path: &folder_path, file_name })?,
-                FileType::Directory => {
-                    let path = join(&folder_path, file_name);
-                    if ObjectName::new(path.as_str()).is_ok() {
-                        pending.push((path, Some(Rc::clone(&ancestry))));
-                    }
-                }
-                _ => {}
+            if file_type == FileType::Directory
+                && let Some(path) = file_name.to_str().map(|name| join(&folder_path, name))
+                && ObjectName::new(path.as_str()).is_ok()
+            {
+                pending.push((path, Some(Rc::clone(&ancestry))));
+                continue;
             }
+            let is_file = file_type == FileType::RegularFile;
+            visit(Found { folder, folder_path: &folder_path, file_name, is_file })?;
         }
         // The prefix is used up: it spoke of the entries of the first folder.
         name_prefix = "";

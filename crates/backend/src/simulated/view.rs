@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::shared::Shared;
 use super::world::{Change, Listing};
-use crate::{Backend, Error, Kind, ObjectInfo, ObjectName, ObjectWriter, Tail};
+use crate::{Backend, Error, ForeignName, Kind, ObjectInfo, ObjectName, ObjectWriter, Tail};
 
 /// The store as one actor has it.
 pub(super) struct View {
@@ -99,6 +99,14 @@ impl Backend for View {
                 return Ok(());
             }
         }
+    }
+
+    fn list_foreign(
+        &self,
+        _prefix: &str,
+        _visit: &mut dyn FnMut(ForeignName) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        Ok(())
     }
 
     fn delete(&self, name: &ObjectName) -> Result<(), Error> {

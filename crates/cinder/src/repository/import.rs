@@ -101,18 +101,14 @@ impl<S: ChunkedStorage> ChunkedBackupDriver<S> {
             let parts = ObjectStream::start(threads, self.storage(), layer, &crew);
             let from = format!("{}/{}", layer.container, layer.prefix.as_str());
             let source = Source::overlay(base.cloned(), volume_bytes, Box::new(parts), from);
-            engine.backup(repository, source, &options, control).map_err(plain)
+            // A backup that is not what Cinder says that it is is never there, not even if this is killed.
+            let check = |record: &Record| self.check_hashes(repository, record, layer, &list);
+            engine.backup_checked(repository, source, &options, control, check).map_err(plain)
         })?;
-        if let Err(error) = self.check_hashes(repository, &record, layer, &list) {
-            // It is not what Cinder says that it is: better none than a wrong one.
-            repository.delete_backup(&volume, id)?;
-            return Err(error);
-        }
         Ok(finished(record, false))
     }
 
-    /// Makes sure that a backup which is there already is this layer. An import that was killed before it had compared the hashes may have
-    /// left it, or the id may stand for another backup, made anew in the same name.
+    /// Makes sure that a backup which is there already is this layer: the id may stand for another backup, made anew in the same name.
     fn check_existing(&self, repository: &Repository, record: &Record, layer: &Layer, same: bool) -> Result<(), Error> {
         let another = |what: &str| {
             let reason = format!(
@@ -195,13 +191,15 @@ fn volume_bytes(layer: &Layer, list: &Sha256File, parent_bytes: u64) -> Result<u
 }
 
 /// The error that a stream of objects ended with, as it was.
-fn plain(error: cinderblock_pipeline::Error) -> Error {
+fn plain(error: Error) -> Error {
     match error {
-        cinderblock_pipeline::Error::ReadSource { path, offset, source } => match source.downcast::<Error>() {
-            Ok(error) => error,
-            Err(source) => cinderblock_pipeline::Error::ReadSource { path, offset, source }.into(),
-        },
-        error => error.into(),
+        Error::Pipeline(cinderblock_pipeline::Error::ReadSource { path, offset, source }) => {
+            match source.downcast::<Error>() {
+                Ok(error) => error,
+                Err(source) => cinderblock_pipeline::Error::ReadSource { path, offset, source }.into(),
+            }
+        }
+        error => error,
     }
 }
 

@@ -111,6 +111,11 @@ impl<'a> Ledger<'a> {
         }
     }
 
+    /// Whether object `number` is not too far ahead of the first one that is not done.
+    pub(super) fn is_its_turn(&self, number: u64) -> bool {
+        number < self.state().next.saturating_add(self.window)
+    }
+
     /// Nobody has to wait any more: the backup has failed.
     pub(super) fn stop(&self) {
         self.state().stopped = true;

@@ -1,5 +1,8 @@
 //! [`Piece`]: a part of a volume on its way into an object.
 
+use cinderblock_chunker::is_zero;
+use cinderblock_pipeline::PageBuffer;
+
 use crate::blocks::Blocks;
 use crate::document::BlockHash;
 use crate::error::Error;
@@ -12,15 +15,17 @@ pub(super) const PIECE_BYTES: u64 = 2 << 20;
 /// Bytes that are read, and hashed while they are in the cache: 256 KiB.
 const STEP_BYTES: u64 = 256 << 10;
 
-/// Zeros to hash and compress where a volume has a hole.
-static ZEROS: [u8; PIECE_BYTES as usize] = [0; PIECE_BYTES as usize];
+/// Zeros to hash and compress where a volume has them.
+pub(super) static ZEROS: [u8; PIECE_BYTES as usize] = [0; PIECE_BYTES as usize];
 
 /// Bytes of a volume, or zeros that were not read.
 #[derive(Debug, Default)]
 pub(super) struct Piece {
-    buffer: Vec<u8>,
+    buffer: PageBuffer,
     length: usize,
     hole: bool,
+    /// Whether all of it is zero, read or not.
+    zeros: bool,
 }
 
 /// Bytes of the pieces for blocks of this size: whole blocks, 2 MiB if they fit.
@@ -49,36 +54,49 @@ impl Piece {
     ) -> Result<(), Error> {
         self.length = length as usize;
         self.hole = self.length <= ZEROS.len() && volume.next_data(offset, offset + length)?.is_none();
+        self.zeros = true;
         if self.hole {
-            let lengths = self.bytes().chunks(blocks.bytes() as usize).map(|block| block.len() as u64);
             if let Some(hashes) = hashes {
-                hashes.extend(lengths.map(|length| blocks.hash_of_zeros(length)));
+                hashes.extend(blocks.hashes_of_zeros(length));
             }
             return Ok(());
         }
         if self.buffer.len() < self.length {
-            self.buffer.resize(self.length, 0);
+            self.buffer = PageBuffer::new(self.length);
         }
         let mut at = offset;
         for step in self.buffer.get_mut(..self.length).unwrap_or_default().chunks_mut(step_bytes(blocks) as usize) {
-            fill(volume, at, step)?;
-            if let Some(hashes) = &mut hashes {
-                hash(volume, blocks, at / blocks.bytes(), step, hashes)?;
+            let filled = fill(volume, at, step)?;
+            let zeros = !filled || is_zero(step);
+            self.zeros &= zeros;
+            match &mut hashes {
+                Some(hashes) if zeros => hashes.extend(blocks.hashes_of_zeros(step.len() as u64)),
+                Some(hashes) => hash(volume, blocks, at / blocks.bytes(), step, hashes)?,
+                None => {}
             }
             at += step.len() as u64;
         }
         Ok(())
     }
 
+    /// Whether all bytes are zero.
+    pub(super) fn is_zero(&self) -> bool {
+        self.zeros
+    }
+
     /// The bytes.
     pub(super) fn bytes(&self) -> &[u8] {
-        let all = if self.hole { &ZEROS[..] } else { &self.buffer };
-        all.get(..self.length).unwrap_or_default()
+        // Of many zeros, these few are in the cache.
+        match ZEROS.get(..self.length) {
+            Some(zeros) if self.zeros => zeros,
+            _ => self.buffer.get(..self.length).unwrap_or_default(),
+        }
     }
 }
 
-/// Reads the volume's bytes from `offset` on; where it has holes, zeros.
-fn fill(volume: &dyn Volume, offset: u64, into: &mut [u8]) -> Result<(), Error> {
+/// Reads the volume's bytes from `offset` on; where it has holes, zeros. Whether there was anything to read.
+fn fill(volume: &dyn Volume, offset: u64, into: &mut [u8]) -> Result<bool, Error> {
+    let mut filled = false;
     let end = offset + into.len() as u64;
     let (mut at, mut rest) = (offset, into);
     while at < end {
@@ -87,10 +105,13 @@ fn fill(volume: &dyn Volume, offset: u64, into: &mut [u8]) -> Result<(), Error> 
         let Some((hole, after)) = rest.split_at_mut_checked((from - at) as usize) else { break };
         hole.fill(0);
         let Some((part, after)) = after.split_at_mut_checked((to - from) as usize) else { break };
-        volume.read_at(from, part)?;
+        if !part.is_empty() {
+            volume.read_at(from, part)?;
+            filled = true;
+        }
         (rest, at) = (after, to);
     }
-    Ok(())
+    Ok(filled)
 }
 
 /// Appends the hashes of blocks, the first of which has number `first`.

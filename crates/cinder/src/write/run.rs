@@ -1,5 +1,7 @@
 //! One backup being written: what its threads share, and who gives them work.
 
+use std::sync::{Mutex, PoisonError};
+
 use crossbeam_channel::bounded;
 use rayon::{Scope, ThreadPool};
 
@@ -92,8 +94,10 @@ pub(crate) struct Run<'a> {
     prefix: ObjectPrefix,
     extra_metadata: Option<&'a ExtraMetadata>,
     limits: Limits,
-    zeros: ZeroObjects,
-    crew: Crew,
+    pub(super) zeros: ZeroObjects,
+    pub(super) crew: Crew,
+    /// Number and offset of a full backup's next chunk.
+    next: Mutex<(u64, u64)>,
 }
 
 impl<'a> Run<'a> {
@@ -128,11 +132,13 @@ impl<'a> Run<'a> {
             limits,
             zeros: ZeroObjects::default(),
             crew: Crew::new(context.control.cancel.clone()),
+            next: Mutex::new((1, 0)),
         })
     }
 
     /// Writes all data objects; with a list of a parent's hashes, only what differs from it.
     pub(crate) fn write(&self, parent: Option<(&'a str, String)>, with_timer: bool) -> Result<(), Error> {
+        let full = parent.is_none();
         std::thread::scope(|threads| {
             let (_ended, timer) = bounded::<()>(0);
             if with_timer && self.context.notify.is_some() {
@@ -147,6 +153,10 @@ impl<'a> Run<'a> {
             });
         });
         self.crew.outcome()?;
+        if full {
+            let (_, given) = *self.next.lock().unwrap_or_else(PoisonError::into_inner);
+            assert!(given >= self.volume.size(), "a group that ends early leaves its chunks to one that goes on");
+        }
         self.volume.check_unchanged()?;
         self.reporter.end();
         Ok(())
@@ -166,15 +176,39 @@ impl<'a> Run<'a> {
         match parent {
             Some(parent) => scan::scan(self, parent, &mut |work| giver.give(work))?,
             None => {
-                let size = self.volume.size();
-                let offsets = (0..size).step_by(usize::try_from(self.chunk_bytes).unwrap_or(usize::MAX));
-                for (number, offset) in (1..).zip(offsets) {
-                    let length = self.chunk_bytes.min(size - offset);
-                    giver.give(Work { number, offset, length, expected: None })?;
+                for _ in 0..self.limits.groups {
+                    giver.spawn(1, move || group::write(self, &mut || self.next_chunk()))?;
                 }
             }
         }
         giver.close()
+    }
+
+    /// The next chunk of a full backup that is no hole; the holes before it are written. None at the end, or where too much is
+    /// done ahead: nobody waits, because the one to wait for may be under way further down on the same thread's stack. The
+    /// group that has it takes what is left.
+    fn next_chunk(&self) -> Result<Option<Work>, Error> {
+        let size = self.volume.size();
+        loop {
+            let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
+            let (number, offset) = *next;
+            if offset >= size || !self.ledger.is_its_turn(number) {
+                return Ok(None);
+            }
+            let length = self.chunk_bytes.min(size - offset);
+            *next = (number + 1, offset + length);
+            drop(next);
+            let work = Work { number, offset, length, expected: None };
+            if self.volume.next_data(offset, offset + length)?.is_some() {
+                return Ok(Some(work));
+            }
+            self.write_hole(&work)?;
+        }
+    }
+
+    /// How many works a group has at most at once.
+    pub(super) fn lanes(&self) -> usize {
+        self.limits.lanes as usize
     }
 
     /// Whether to go on: before every object, and every piece of one.
@@ -196,13 +230,6 @@ impl<'a> Run<'a> {
         Ok((name, writer))
     }
 
-    /// So many bytes of data objects have passed. An increment's progress is that of its scan.
-    pub(super) fn passed(&self, bytes: u64, works: &[&Work]) {
-        if works.iter().all(|work| work.expected.is_none()) {
-            self.reporter.passed(bytes);
-        }
-    }
-
     /// An object is stored.
     pub(super) fn stored(&self, done: Done) -> Result<(), Error> {
         let (bytes, full) = (done.stored_bytes, !done.hashes.is_empty());
@@ -214,34 +241,30 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// The hashes of the blocks of so many zeros, which begin on the grid.
-    fn hashes_of_zeros(&self, length: u64) -> impl Iterator<Item = BlockHash> {
-        let (whole, rest) = (length / self.blocks.bytes(), length % self.blocks.bytes());
-        let block = (whole > 0).then(|| self.blocks.hash_of_zeros(self.blocks.bytes()));
-        let last = (rest > 0).then(|| self.blocks.hash_of_zeros(rest));
-        block.into_iter().flat_map(move |hash| std::iter::repeat_n(hash, whole as usize)).chain(last)
-    }
-
-    fn write_zeros(&self, work: &Work) -> Result<(), Error> {
-        self.check()?;
-        let Work { number, offset, length, .. } = *work;
+    /// Writes an object that is a hole of the volume.
+    fn write_hole(&self, work: &Work) -> Result<(), Error> {
+        let Work { offset, length, .. } = *work;
         if let Some(expected) = &work.expected {
-            let zeros = self.hashes_of_zeros(length);
-            if !zeros.eq(expected.iter().copied()) {
+            if !self.blocks.hashes_of_zeros(length).eq(expected.iter().copied()) {
                 return Err(Error::VolumeChanged { offset, length });
             }
+            return self.write_zeros(work, Vec::new());
         }
+        self.write_zeros(work, self.blocks.hashes_of_zeros(length).collect())?;
+        self.reporter.passed(length);
+        Ok(())
+    }
+
+    /// Writes an object of zeros, the hashes of whose blocks are these, or none for an increment.
+    pub(super) fn write_zeros(&self, work: &Work, hashes: Vec<BlockHash>) -> Result<(), Error> {
+        self.check()?;
+        let Work { number, offset, length, .. } = *work;
         let object = self.zeros.get(length, self.compression.algorithm(), &self.crew)?;
         let (name, writer) = self.begin_object(number)?;
         let (compressed, stored_bytes) = match object.write(&name, writer, (number, self.own, &self.crew))? {
             Written::Stored(bytes) => (true, bytes),
             Written::NotSmaller => (false, length),
         };
-        let mut hashes = Vec::new();
-        if work.expected.is_none() {
-            hashes.extend(self.hashes_of_zeros(length));
-            self.reporter.passed(length);
-        }
         self.stored(Done { number, offset, length, md5: object.md5, compressed, stored_bytes, hashes })
     }
 }
@@ -275,7 +298,7 @@ impl<'scope> Giver<'_, 'scope, '_> {
         }
         if self.run.volume.next_data(work.offset, work.offset + work.length)?.is_none() {
             let run = self.run;
-            return self.spawn(work.number, move || run.write_zeros(&work));
+            return self.spawn(work.number, move || run.write_hole(&work));
         }
         self.group.push(work);
         if self.group.len() as u64 >= self.run.limits.lanes { self.close() } else { Ok(()) }
@@ -285,7 +308,10 @@ impl<'scope> Giver<'_, 'scope, '_> {
     fn close(&mut self) -> Result<(), Error> {
         let (run, works) = (self.run, std::mem::take(&mut self.group));
         match works.first() {
-            Some(first) => self.spawn(first.number, move || group::write(run, &works)),
+            Some(first) => self.spawn(first.number, move || {
+                let mut works = works.into_iter();
+                group::write(run, &mut || Ok(works.next()))
+            }),
             None => Ok(()),
         }
     }

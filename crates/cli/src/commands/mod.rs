@@ -6,7 +6,10 @@ mod delete;
 mod gc;
 mod init;
 mod list;
+mod protect;
+mod prune;
 mod rebuild_index;
+mod records;
 mod restore;
 mod sessions;
 mod show;
@@ -25,6 +28,8 @@ pub fn run(command: &Command, context: &Context) -> anyhow::Result<()> {
         Command::Show { backup } => show::run(context, backup),
         Command::Stats => stats::run(context),
         Command::Delete { backups } => delete::run(context, backups),
+        Command::Protect(arguments) => protect::run(context, arguments),
+        Command::Prune(arguments) => prune::run(context, arguments),
         Command::Verify { backups, read_data } => verify::run(context, backups, *read_data),
         Command::RebuildIndex => rebuild_index::run(context),
         Command::Gc(arguments) => gc::run(context, arguments),

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use anyhow::Context as _;
 use cinderblock_store::{Chunking, Record};
 use serde::Serialize;
 
 use crate::context::Context;
-use crate::output::facts::{self, BackupFacts};
+use crate::output::facts::{self, BackupFacts, Protection};
 use crate::output::{number, size, table};
 
 #[derive(Serialize)]
@@ -23,15 +24,24 @@ pub fn run(context: &Context, backup: &str) -> anyhow::Result<()> {
     let repository = context.repository()?;
     let (volume, id) = repository.find_backup(backup)?;
     let record = repository.record(&volume, id)?;
+    // A record can be shown although its mark cannot.
+    let (protection, unknown) = match repository.mark(&volume, id) {
+        Ok(mark) => (Protection::of(mark.as_ref()), None),
+        Err(error) => (Protection::Unknown, Some(error)),
+    };
     let shown = Shown {
-        backup: BackupFacts::from(&record),
+        backup: BackupFacts::new(&record, protection),
         attributes: record.attributes.keys().map(String::as_str).collect(),
         packs: record.data_packs.len() + record.map_packs.len(),
     };
-    context.answer(&shown, || text(&record, &shown))
+    context.answer(&shown, || text(&record, &shown, protection))?;
+    match unknown {
+        Some(error) => Err(error).context("it is not known whether the backup is protected"),
+        None => Ok(()),
+    }
 }
 
-fn text(record: &Record, shown: &Shown) -> String {
+fn text(record: &Record, shown: &Shown, protection: Protection) -> String {
     let statistics = &record.statistics;
     let parent = record.parent.map_or_else(|| "none".to_owned(), |id| id.to_string());
     let chunker = match record.chunking {
@@ -50,6 +60,7 @@ fn text(record: &Record, shown: &Shown) -> String {
     facts.extend(record.description.clone().map(|description| ("description", description)));
     facts.extend([
         ("created", facts::time(record.created_at)),
+        ("protected", protection.words()),
         ("compared with", parent),
         ("size", exact(record.volume_bytes)),
         ("read", exact(statistics.read_bytes)),

@@ -1,6 +1,6 @@
 //! A backup as programs and people are told of it.
 
-use cinderblock_store::{Chunking, Record, Timestamp};
+use cinderblock_store::{Chunking, Mark, Record, Timestamp};
 use serde::Serialize;
 
 /// The JSON object of a backup.
@@ -22,8 +22,59 @@ pub struct BackupFacts {
     seconds: f64,
     chunker: &'static str,
     compression: String,
+    protected: bool,
+    protected_until: Option<String>,
 }
 
+/// Whether a backup is protected from being deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protection {
+    None,
+    /// Until that time, or until it is lifted.
+    Until(Option<Timestamp>),
+    /// What says so cannot be read, so that it counts as protected.
+    Unknown,
+}
+
+impl Protection {
+    pub fn of(mark: Option<&Mark>) -> Self {
+        match mark {
+            Some(mark) if mark.is_protected(Timestamp::now()) => Protection::Until(mark.protected_until),
+            _ => Protection::None,
+        }
+    }
+
+    pub fn is_none(self) -> bool {
+        self == Protection::None
+    }
+
+    /// When it ends by itself, for programs.
+    pub fn until(self) -> Option<String> {
+        match self {
+            Protection::Until(until) => until.map(microseconds),
+            _ => None,
+        }
+    }
+
+    /// For people.
+    pub fn words(self) -> String {
+        match self {
+            Protection::None => "no".to_owned(),
+            Protection::Until(None) => "yes".to_owned(),
+            Protection::Until(Some(until)) => format!("until {}", time(until)),
+            Protection::Unknown => "unknown".to_owned(),
+        }
+    }
+}
+
+impl BackupFacts {
+    /// The facts of a backup that may be protected.
+    pub fn new(record: &Record, protection: Protection) -> Self {
+        Self { protected: !protection.is_none(), protected_until: protection.until(), ..Self::from(record) }
+    }
+}
+
+/// Of a new backup, which nobody has protected yet.
 impl From<&Record> for BackupFacts {
     fn from(record: &Record) -> Self {
         let statistics = record.statistics;
@@ -47,12 +98,14 @@ impl From<&Record> for BackupFacts {
                 Chunking::Content { .. } => "fastcdc",
             },
             compression: record.compression.clone(),
+            protected: false,
+            protected_until: None,
         }
     }
 }
 
 /// `2026-11-23T05:08:59.250000Z`: always six digits, which every parser of such times takes.
-fn microseconds(time: Timestamp) -> String {
+pub fn microseconds(time: Timestamp) -> String {
     match jiff::Timestamp::from_microsecond(time.microseconds()) {
         Ok(time) => time.strftime("%Y-%m-%dT%H:%M:%S%.6fZ").to_string(),
         Err(_) => time.to_string(),

@@ -74,11 +74,7 @@ pub(super) fn read(
 }
 
 /// Finds zeros, hashes the rest, and looks it up. What is kept is of `base`.
-pub(super) fn hash(
-    session: &Session<'_>,
-    base: Option<&BackupVolume<'_>>,
-    segment: Segment,
-) -> Result<Hashed, Error> {
+pub(super) fn hash(session: &Session<'_>, base: Option<&BackupVolume<'_>>, segment: Segment) -> Result<Hashed, Error> {
     let Segment { buffer, chunks, kept, read_bytes } = segment;
     let mut found = Vec::with_capacity(chunks.len() + kept.len());
     // Ids to look up, and where their answers belong.

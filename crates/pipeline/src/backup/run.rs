@@ -75,25 +75,42 @@ impl Engine {
         options: &BackupOptions,
         control: &Control,
     ) -> Result<Record, Error> {
+        self.backup_checked(repository, source, options, control, |_| Ok(()))
+    }
+
+    /// The same, if `check` agrees. It is given the record when all that the backup consists of is stored, and can read it as a
+    /// [`BackupVolume`], but before the backup exists: where it fails, no backup was ever there to be seen.
+    ///
+    /// # Errors
+    /// Those of [`backup`](Self::backup), and what `check` returns.
+    pub fn backup_checked<E: From<Error>>(
+        &self,
+        repository: &Repository,
+        source: Source,
+        options: &BackupOptions,
+        control: &Control,
+        check: impl FnOnce(&Record) -> Result<(), E>,
+    ) -> Result<Record, E> {
+        let failed = |error: cinderblock_store::Error| E::from(error.into());
         let started = Instant::now();
-        cinderblock_store::check_texts(options.name.as_deref(), options.description.as_deref())?;
+        cinderblock_store::check_texts(options.name.as_deref(), options.description.as_deref()).map_err(failed)?;
         let id = match options.id {
             Some(id) => {
                 check_free(repository, id)?;
                 id
             }
-            None => BackupId::random()?,
+            None => BackupId::random().map_err(failed)?,
         };
         let activity = format!("backup of {}", options.volume);
         let session = match &source.0 {
             // It refers to what the base's map names, wherever that is.
-            Kind::Overlay(_) => repository.start_session_over(&activity)?,
-            Kind::File(_) | Kind::Stream { .. } => repository.start_session(&activity)?,
+            Kind::Overlay(_) => repository.start_session_over(&activity).map_err(failed)?,
+            Kind::File(_) | Kind::Stream { .. } => repository.start_session(&activity).map_err(failed)?,
         };
         let parent = match &options.parent {
             Parent::None => None,
-            Parent::Auto => repository.newest_backup(&options.volume)?,
-            Parent::Backup(volume, id) => Some(repository.record(volume, *id)?),
+            Parent::Auto => repository.newest_backup(&options.volume).map_err(failed)?,
+            Parent::Backup(volume, id) => Some(repository.record(volume, *id).map_err(failed)?),
         };
         let created_at = options.created_at.unwrap_or_else(Timestamp::now);
         let run = Run { engine: self, repository, session: &session, options, control, parent: parent.as_ref() };
@@ -118,12 +135,15 @@ impl Engine {
             map: collected.root,
             session: session.id(),
         };
+        // What is in no segment yet cannot be found.
+        session.flush().map_err(failed)?;
+        check(&record)?;
         record.statistics.milliseconds = started.elapsed().as_millis() as u64;
         if options.id.is_some() {
             // Another backup may have taken the id while this one was running.
             check_free(repository, id)?;
         }
-        session.commit(&mut record)?;
+        session.commit(&mut record).map_err(failed)?;
         Ok(record)
     }
 }
@@ -271,8 +291,13 @@ struct Flow<'s, 'a, 'e> {
 impl<'e> Flow<'_, '_, 'e> {
     fn go(&mut self, mut input: Input<'e>, shape: Shape) -> Result<Collected, Error> {
         let run = self.run;
-        let mut collector =
-            Collector::new(run.session, run.repository.descriptor().chunk_size, shape, self.limits.pack_bytes, &run.control.progress);
+        let mut collector = Collector::new(
+            run.session,
+            run.repository.descriptor().chunk_size,
+            shape,
+            self.limits.pack_bytes,
+            &run.control.progress,
+        );
         let base = match &input {
             Input::Read { base, .. } => base.map(BackupVolume::record),
             Input::Planned { .. } => None,

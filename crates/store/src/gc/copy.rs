@@ -72,8 +72,7 @@ impl Copier<'_> {
             let hashes = hashed_before..hashed_before + hashes;
             hashed_before = hashes.end;
             let first = pack.directory().first_slot(number).unwrap_or(0);
-            let live: Vec<bool> =
-                (first..first + entry.chunks).map(|slot| reached.is_marked(id, slot)).collect();
+            let live: Vec<bool> = (first..first + entry.chunks).map(|slot| reached.is_marked(id, slot)).collect();
             if !live.contains(&true) {
                 continue;
             }
@@ -119,9 +118,7 @@ fn living(
     hashes: &[[u8; 32]],
 ) -> Result<EncodedFrame, Error> {
     let directory = pack.directory();
-    let damaged = |reason: String| {
-        Error::damaged(pack.object(), directory.frame_offset(number).unwrap_or(0), reason)
-    };
+    let damaged = |reason: String| Error::damaged(pack.object(), directory.frame_offset(number).unwrap_or(0), reason);
     let Some(entry) = directory.frames().get(number as usize) else {
         return Err(damaged(format!("there is no frame {number}")));
     };

@@ -68,12 +68,8 @@ impl Repository {
         let mut marking = Marking::complete(self, observer)?;
         let condemned = collection::list(self.backend(), self.id())?;
         let condemned: HashSet<PackId> = condemned.into_values().flatten().collect();
-        let criteria = Criteria {
-            packs: &packs,
-            at_work: &at_work,
-            condemned: &condemned,
-            repack_below: options.repack_below,
-        };
+        let criteria =
+            Criteria { packs: &packs, at_work: &at_work, condemned: &condemned, repack_below: options.repack_below };
         let choice = Choice::make(self, &marking, &criteria)?;
         report.backups = marking.backups();
         report.packs = packs.len() as u64;
@@ -113,12 +109,8 @@ impl Run<'_> {
             return Ok((BTreeSet::new(), marking));
         }
         let condemned: HashSet<PackId> = collection::list(backend, id)?.into_values().flatten().collect();
-        let criteria = Criteria {
-            packs: &packs,
-            at_work: &at_work,
-            condemned: &condemned,
-            repack_below: options.repack_below,
-        };
+        let criteria =
+            Criteria { packs: &packs, at_work: &at_work, condemned: &condemned, repack_below: options.repack_below };
         let mut choice = Choice::make(repository, &marking, &criteria)?;
         self.report.kept_for_writers = choice.kept_for_writers;
         self.report.damage.append(&mut choice.damage);

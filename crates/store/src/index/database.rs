@@ -190,7 +190,8 @@ impl Database {
 
     /// The packs that a segment which was read names.
     pub(crate) fn packs_of(&self, segment: SegmentId) -> Result<Vec<PackId>, Error> {
-        let found = self.db.get_pinned(key(PREFIX_SEGMENT, segment.as_bytes())).map_err(|source| self.failed(source))?;
+        let found =
+            self.db.get_pinned(key(PREFIX_SEGMENT, segment.as_bytes())).map_err(|source| self.failed(source))?;
         let (ids, _) = found.as_deref().unwrap_or_default().as_chunks();
         Ok(ids.iter().map(|id| PackId::from_bytes(*id)).collect())
     }
@@ -250,7 +251,8 @@ impl Database {
     /// Forgets all packs but those that `is_there` says are; how many it forgot, and how many it knows still. Chunks that it
     /// had in the others have no place any more.
     pub(crate) fn retain(&self, is_there: impl Fn(PackId) -> bool) -> Result<(u64, u64), Error> {
-        let known = self.with_prefix(PREFIX_PACK, |key, value| Some((number(key, 0)?, PackEntry::decode(value)?.id)))?;
+        let known =
+            self.with_prefix(PREFIX_PACK, |key, value| Some((number(key, 0)?, PackEntry::decode(value)?.id)))?;
         let (mut forgotten, mut kept) = (0, 0);
         let mut batch = WriteBatch::default();
         for (number, id) in known {

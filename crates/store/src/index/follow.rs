@@ -69,7 +69,9 @@ fn open_current(
     }
     // An index that can't be read is a cache that is rebuilt.
     let Ok(database) = Database::open_to_read(path, cache_bytes) else { return Ok(None) };
-    let (Ok(true), Ok(known)) = (database.is_for(repository), database.segments::<HashSet<SegmentId>>()) else { return Ok(None) };
+    let (Ok(true), Ok(known)) = (database.is_for(repository), database.segments::<HashSet<SegmentId>>()) else {
+        return Ok(None);
+    };
     if !wanted.is_subset(&known) {
         return Ok(None);
     }
@@ -178,11 +180,7 @@ fn forget_gone(
 
 /// Whether the segments name all these packs: a garbage collector replaces segments so. Where they do not, segments were lost, and
 /// are written anew with the index.
-fn all_named(
-    database: &Database,
-    orphans: &HashSet<PackId>,
-    segments: &HashSet<SegmentId>,
-) -> Result<bool, Error> {
+fn all_named(database: &Database, orphans: &HashSet<PackId>, segments: &HashSet<SegmentId>) -> Result<bool, Error> {
     let mut orphans = orphans.clone();
     for segment in segments {
         if orphans.is_empty() {

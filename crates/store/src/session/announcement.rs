@@ -171,7 +171,12 @@ pub(crate) fn list(backend: &dyn Backend, repository: RepositoryId) -> Result<Ve
 
 /// The newest that a session says of those numbers. What is listed and not there any more may have been renewed under a number
 /// that the listing does not show yet: such a session is at work, as far as anyone knows.
-fn read(backend: &dyn Backend, repository: RepositoryId, id: SessionId, numbers: Vec<u32>) -> Result<SessionInfo, Error> {
+fn read(
+    backend: &dyn Backend,
+    repository: RepositoryId,
+    id: SessionId,
+    numbers: Vec<u32>,
+) -> Result<SessionInfo, Error> {
     let mut damaged = false;
     for number in numbers.iter().rev() {
         match Announcement::get(backend, repository, id, *number) {

@@ -11,9 +11,9 @@ use super::actors::{Process, below, check, open};
 use super::model::{CHUNK, Model};
 use crate::error::Error;
 use crate::gc::{GcOptions, Observer};
+use crate::id::PackId;
 use crate::layout;
 use crate::listing;
-use crate::id::PackId;
 use crate::random::seeded;
 use crate::repository::Repository;
 use crate::sabotage::{Step, sabotage};
@@ -112,7 +112,8 @@ fn check_backups(simulation: &Simulation, model: &Model) -> Result<(), String> {
         match repository.record(&volume, id) {
             Ok(record) => {
                 there.insert(id);
-                check(&repository, &record, model).map_err(|error| format!("backup {id} is there and broken: {error}"))?;
+                check(&repository, &record, model)
+                    .map_err(|error| format!("backup {id} is there and broken: {error}"))?;
             }
             Err(Error::BackupNotFound { .. }) => {}
             Err(error) => return Err(format!("the record of {id}: {error}")),

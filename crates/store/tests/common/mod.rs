@@ -157,9 +157,9 @@ pub fn write_all_but_record(
         }
     }
     let root = map.finish(&mut sink)?;
-    let data = store(repository, session, Content::Data, &wanted, plan)?;
+    let data = store(session, Content::Data, &wanted, plan)?;
     let nodes: Vec<_> = nodes.iter().map(|(id, bytes)| (*id, bytes.as_slice())).collect();
-    let maps = store(repository, session, Content::Map, &nodes, plan)?;
+    let maps = store(session, Content::Map, &nodes, plan)?;
     let maximum = 5000;
     Ok(Record {
         id: plan.id,
@@ -187,7 +187,6 @@ pub fn write_all_but_record(
 
 /// Stores those of `chunks` that the repository does not have, each once; the packs that hold them all.
 pub fn store(
-    repository: &Repository,
     session: &Session<'_>,
     content: Content,
     chunks: &[(ChunkId, &[u8])],

@@ -64,7 +64,9 @@ pub fn run(context: &Context, arguments: &cinder::Backup) -> anyhow::Result<()> 
     let display = context.show_progress(&control, Phase::CinderBackup);
     let summary = driver.backup(&mut backup, &volume, parent.as_ref(), true);
     drop(display);
-    answer(context, &backup, &summary?, started)
+    let summary = summary?;
+    super::remove_leftovers(context, &driver, &backup);
+    answer(context, &backup, &summary, started)
 }
 
 /// Tells of a backup that was written.

@@ -27,6 +27,7 @@ pub fn run(context: &Context, arguments: &cinder::Place) -> anyhow::Result<()> {
     backup.container = Some(arguments.container.clone());
     backup.service_metadata = Some(arguments.prefix.clone());
     let summary = driver.delete_backup(&backup)?;
+    super::remove_leftovers(context, &driver, &backup);
     if !context.json() {
         for name in &summary.stray {
             note(&format!("left: {name}, which is not one of this backup's objects"));

@@ -30,5 +30,6 @@ pub fn run(context: &Context, arguments: &cinder::Export) -> anyhow::Result<()> 
     let exported = driver.export(&repository, &record, parent.as_ref(), &options);
     drop(display);
     let (backup, summary) = exported?;
+    super::remove_leftovers(context, &driver, &backup);
     answer(context, &backup, &summary, started)
 }

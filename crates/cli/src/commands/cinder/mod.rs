@@ -11,16 +11,16 @@ mod restore;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
-use cinderblock_backend::Folder;
-use cinderblock_cinder::{
-    BackendContainers, Backup, ChunkedBackupDriver, Context as DriverContext, Layout, VolumeApi, check_volume_meta,
-};
+use cinderblock_backend::{Folder, Leftovers};
+use cinderblock_cinder::{BackendContainers, Backup, ChunkedBackupDriver, Context as DriverContext, Layout, VolumeApi};
 use cinderblock_pipeline::{Control, Settings};
 
 use crate::arguments::cinder::{Command, Form, Root};
 use crate::context::Context;
+use crate::output::{note, number, size};
 
 /// Cinder's driver on a folder.
 type Driver = ChunkedBackupDriver<BackendContainers<Folder>>;
@@ -28,6 +28,9 @@ type Driver = ChunkedBackupDriver<BackendContainers<Folder>>;
 /// Modes of the posix driver's files and of a backup's own folder.
 const OBJECT_MODE: u32 = 0o660;
 const CONTAINER_MODE: u32 = 0o770;
+
+/// Whoever has not written to a file for a day is not writing it any more.
+const LEFTOVER_AGE: Duration = Duration::from_secs(24 * 60 * 60);
 
 pub fn run(context: &Context, command: &Command) -> anyhow::Result<()> {
     match command {
@@ -83,11 +86,24 @@ fn parent(driver: &Driver, form: &Form) -> anyhow::Result<Option<Backup>> {
 }
 
 fn volume_meta(form: &Form) -> anyhow::Result<Option<String>> {
-    let read = |path: &Path| {
-        let text = fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
-        // What could not be put back must not be written down.
-        check_volume_meta(&text).with_context(|| format!("--volume-meta {}", path.display()))?;
-        Ok(text)
-    };
+    let read = |path: &Path| fs::read_to_string(path).with_context(|| format!("reading {}", path.display()));
     form.volume_meta.as_deref().map(read).transpose()
+}
+
+/// Removes what processes that were killed left half written where this backup's objects are: in its container or, where
+/// names have slashes, what is of its volume there. The backup does not depend on it: a failure is only told.
+fn remove_leftovers(context: &Context, driver: &Driver, backup: &Backup) {
+    let (Some(container), Some(prefix)) = (&backup.container, &backup.service_metadata) else { return };
+    let place = match prefix.split_once('/') {
+        Some((first, _)) => format!("{container}/{first}"),
+        None => container.clone(),
+    };
+    match driver.storage().backend().remove_leftovers(&place, LEFTOVER_AGE) {
+        Ok(Leftovers { files: 0, .. }) => {}
+        Ok(removed) => context.summary_aside(|| {
+            let (files, bytes) = (number::counted(removed.files, "file"), size::show(removed.bytes));
+            format!("removed {files} in {place} that a killed process left half written: {bytes}")
+        }),
+        Err(error) => note(&format!("what killed processes may have left in {place} was not removed: {error}")),
+    }
 }
