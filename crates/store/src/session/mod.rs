@@ -27,7 +27,7 @@ use crate::repository::{Location, Repository};
 use crate::sabotage::{Step, skips};
 use crate::segment::{self, PackSummary, SEGMENT_MAX_PACKS, SEGMENT_TARGET_BYTES};
 
-/// How often a session gives a sign of life: every 5 minutes, well above any storage's settle delay.
+/// How often a session gives a sign of life: every 5 minutes, or less often where listings take long to show one.
 const RENEW_AFTER: Duration = Duration::from_secs(300);
 
 #[derive(Debug, Default)]
@@ -131,14 +131,17 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// Gives a sign of life, if the last one is 5 minutes ago: to be called now and then.
+    /// Gives a sign of life, if the last one is 5 minutes ago (twice the storage's settle delay, where that is more): to be called now
+    /// and then.
     ///
     /// # Errors
     /// [`Error::Fenced`] where a garbage collector has given up on this session; what the storage says.
     pub fn stay(&self) -> Result<(), Error> {
         let last = self.announced().renewed_at;
         let age = self.repository.clock().now().microseconds().saturating_sub(last);
-        if u128::from(age.unsigned_abs()) < RENEW_AFTER.as_micros() {
+        // The announcement before the last one goes with the next: the last one has to show in listings by then.
+        let renew_after = RENEW_AFTER.max(2 * self.repository.backend().settle_delay());
+        if u128::from(age.unsigned_abs()) < renew_after.as_micros() {
             return Ok(());
         }
         self.renew(|_| ())?;

@@ -9,9 +9,10 @@ use cinderblock_backend::Backend;
 use cinderblock_backend::simulated::ActorHandle;
 
 use super::model::{CHUNK, Known, Model, VOLUME_CHUNKS, Volume, chunk};
+use super::plot::Plot;
 use crate::clock::Clock;
 use crate::error::Error;
-use crate::gc::{GcOptions, Observer};
+use crate::gc::Observer;
 use crate::id::{BackupId, ChunkId, PackId, VolumeId};
 use crate::map::{MapBuilder, PieceContent, Shape};
 use crate::pack::frame::{self, Compression, FrameChunk};
@@ -65,13 +66,14 @@ pub(super) fn open(backend: Arc<dyn Backend>, clock: Option<ActorHandle>) -> Res
 pub(super) struct Process<'m> {
     pub handle: ActorHandle,
     pub model: &'m Model,
+    plot: Plot,
     repository: Option<Repository>,
 }
 
 impl<'m> Process<'m> {
-    pub fn new(handle: ActorHandle, model: &'m Model, seed: u64) -> Self {
+    pub fn new(handle: ActorHandle, model: &'m Model, plot: Plot, seed: u64) -> Self {
         seeded::seed(Some(seed));
-        Self { handle, model, repository: None }
+        Self { handle, model, plot, repository: None }
     }
 
     fn repository(&mut self) -> Option<Repository> {
@@ -108,7 +110,7 @@ impl<'m> Process<'m> {
         let known = Known { volume: volume.clone(), committed: false, refused: false, deleted: false };
         self.model.backups().insert(id, known);
         let session = repository.start_session("simulated")?;
-        let mut record = write_volume(repository, &session, id, &volume, &self.handle)?;
+        let mut record = write_volume(repository, &session, id, &volume, || self.work(&session))?;
         let outcome = session.commit(&mut record);
         let mut backups = self.model.backups();
         let known = backups.get_mut(&id).expect("just put there");
@@ -118,6 +120,15 @@ impl<'m> Process<'m> {
             Err(_) => {}
         }
         outcome
+    }
+
+    /// Is at work on a large volume for a while.
+    fn work(&self, session: &Session<'_>) -> Result<(), Error> {
+        for _ in 0..self.plot.renewals() {
+            self.handle.sleep(Duration::from_secs([1, 600, 1300, 100_000][below(self.plot.patience()) as usize]));
+            session.stay()?;
+        }
+        Ok(())
     }
 
     /// Reads backups that are there.
@@ -170,15 +181,10 @@ impl<'m> Process<'m> {
 
     /// Collects garbage.
     pub fn collect(mut self) {
-        for _ in 0..1 + below(3) {
+        for _ in 0..self.plot.collections() {
             self.rest();
             let Some(repository) = self.repository() else { continue };
-            let options = GcOptions {
-                grace: Duration::from_secs([0, 10, 3600][below(3) as usize]),
-                fence_after: Duration::from_secs([900, 7200, 86_400][below(3) as usize]),
-                repack_below: [0, 50, 100][below(3) as usize],
-                dry_run: once_in(20),
-            };
+            let options = self.plot.options();
             if let Err(error) = repository.collect_garbage(&options, &Observer::new(&|_| true)) {
                 self.expect_trouble("a collection", &error);
             }
@@ -201,7 +207,7 @@ fn write_volume(
     session: &Session<'_>,
     id: BackupId,
     volume: &Volume,
-    handle: &ActorHandle,
+    work: impl FnOnce() -> Result<(), Error>,
 ) -> Result<Record, Error> {
     let (mut nodes, mut map) = (Vec::new(), MapBuilder::new(Shape::Fixed));
     let mut sink = |id, bytes: Vec<u8>| {
@@ -223,10 +229,7 @@ fn write_volume(
     map.push_zeros(VOLUME_CHUNKS - at, &mut sink)?;
     let root = map.finish(&mut sink)?;
     let data_packs = store(session, Content::Data, &chunks.into_iter().collect::<Vec<_>>())?;
-    if once_in(3) {
-        handle.sleep(Duration::from_secs([1, 600, 100_000][below(3) as usize]));
-        session.stay()?;
-    }
+    work()?;
     let map_packs = store(session, Content::Map, &nodes)?;
     Ok(Record {
         id,

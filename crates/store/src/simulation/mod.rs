@@ -9,6 +9,7 @@
 
 mod actors;
 mod model;
+mod plot;
 mod scenario;
 
 use std::ops::Range;

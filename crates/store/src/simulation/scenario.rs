@@ -9,6 +9,7 @@ use cinderblock_chunker::ChunkSize;
 
 use super::actors::{Process, below, check, open};
 use super::model::{CHUNK, Model};
+use super::plot::Plot;
 use crate::error::Error;
 use crate::gc::{GcOptions, Observer};
 use crate::id::PackId;
@@ -30,7 +31,8 @@ pub(super) struct Outcome {
 /// Runs a seed, with a step of the protocol left out or not.
 pub(super) fn run(seed: u64, step: Option<Step>, keep_log: bool) -> Outcome {
     let model = Model::default();
-    let mut simulation = Simulation::new(seed, Weather::from_seed(seed));
+    let plot = Plot::of(seed);
+    let mut simulation = Simulation::new(seed, plot.weather(seed));
     if keep_log {
         simulation.keep_log();
     }
@@ -41,24 +43,29 @@ pub(super) fn run(seed: u64, step: Option<Step>, keep_log: bool) -> Outcome {
     for round in 0..1 + below(2) {
         let mut actors = Vec::new();
         let model = &model;
-        let mut add = |name: String, act: fn(Process<'_>)| {
+        let mut add = |name: String, weather: Option<&Weather>, act: fn(Process<'_>)| {
             let seed = seeded::next().expect("a seed");
-            actors.push(Actor::new(name, move |handle| {
+            let actor = Actor::new(name, move |handle| {
                 sabotage(step);
-                act(Process::new(handle, model, seed));
-            }));
+                act(Process::new(handle, model, plot, seed));
+            });
+            actors.push(match weather {
+                Some(weather) => actor.weather(weather.clone()),
+                None => actor,
+            });
         };
-        for n in 0..1 + below(3) {
-            add(format!("writer-{round}-{n}"), |process| process.write());
+        let [writers, collectors, readers, deleters] = plot.cast();
+        for n in 0..writers {
+            add(format!("writer-{round}-{n}"), plot.weather_of_writers().as_ref(), |process| process.write());
         }
-        for n in 0..1 + below(2) {
-            add(format!("collector-{round}-{n}"), |process| process.collect());
+        for n in 0..collectors {
+            add(format!("collector-{round}-{n}"), None, |process| process.collect());
         }
-        for n in 0..below(2) {
-            add(format!("reader-{round}-{n}"), |process| process.read());
+        for n in 0..readers {
+            add(format!("reader-{round}-{n}"), None, |process| process.read());
         }
-        for n in 0..below(3) {
-            add(format!("deleter-{round}-{n}"), |process| process.delete());
+        for n in 0..deleters {
+            add(format!("deleter-{round}-{n}"), None, |process| process.delete());
         }
         for ended in simulation.run(actors) {
             if let Ending::Panicked(message) = ended.ending {
