@@ -44,6 +44,7 @@
 //! | [`Recording`] | a decorator: counts and logs operations |
 //! | [`Faulty`] | a decorator: lets chosen operations fail |
 //! | [`Throttled`] | a decorator: latency, and a limit in bytes per second |
+//! | [`simulated`] | several processes and their mishaps, in an order that a seed decides |
 //! | [`conformance`] | the tests that every backend must pass |
 //!
 //! Decorators can be put around each other; `&B`, `Box<B>` and `Arc<B>` are backends if `B` is one.
@@ -59,6 +60,7 @@ mod memory;
 mod name;
 mod recording;
 mod request;
+pub mod simulated;
 mod throttled;
 
 pub use backend::{Backend, ObjectInfo, ObjectWriter, Tail};
