@@ -44,6 +44,7 @@
 //! | [`Recording`] | a decorator: counts and logs operations |
 //! | [`Faulty`] | a decorator: lets chosen operations fail |
 //! | [`Throttled`] | a decorator: latency, and a limit in bytes per second |
+//! | [`Crashing`] | a map that can say what a crash would have left of it |
 //! | [`simulated`] | several processes and their mishaps, in an order that a seed decides |
 //! | [`conformance`] | the tests that every backend must pass |
 //!
@@ -51,6 +52,7 @@
 
 mod backend;
 pub mod conformance;
+mod crashing;
 mod decorator;
 mod error;
 mod faulty;
@@ -64,6 +66,7 @@ pub mod simulated;
 mod throttled;
 
 pub use backend::{Backend, ObjectInfo, ObjectWriter, Tail};
+pub use crashing::{Crash, Crashing};
 pub use error::Error;
 pub use faulty::{Faulty, Rule};
 pub use folder::{Folder, Leftovers};

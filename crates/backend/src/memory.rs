@@ -40,6 +40,20 @@ impl Memory {
         Memory::default()
     }
 
+    /// A store of its own with the objects that are here now. Both share the memory of their bytes.
+    pub fn snapshot(&self) -> Memory {
+        Memory { objects: RwLock::new(self.objects().clone()) }
+    }
+
+    /// Makes the object have these bytes, or not be there, whatever there was.
+    pub(crate) fn set(&self, name: &ObjectName, bytes: Option<Arc<[u8]>>) {
+        let mut objects = self.objects_mut();
+        match bytes {
+            Some(bytes) => objects.insert(name.clone(), bytes),
+            None => objects.remove(name),
+        };
+    }
+
     fn objects(&self) -> RwLockReadGuard<'_, Objects> {
         // A change is one call of the map, so what a panicking thread leaves behind is whole.
         self.objects.read().unwrap_or_else(PoisonError::into_inner)
@@ -53,8 +67,7 @@ impl Memory {
         self.objects().get(name).cloned().ok_or_else(|| Error::NotFound { name: name.clone() })
     }
 
-    fn insert(&self, name: ObjectName, bytes: Vec<u8>) -> Result<(), Error> {
-        let bytes: Arc<[u8]> = bytes.into();
+    pub(crate) fn insert(&self, name: ObjectName, bytes: Arc<[u8]>) -> Result<(), Error> {
         let mut objects = self.objects_mut();
         if objects.contains_key(&name) {
             return Err(Error::AlreadyExists { name });
@@ -99,7 +112,7 @@ impl Write for MemoryWriter<'_> {
 
 impl ObjectWriter for MemoryWriter<'_> {
     fn finish(self: Box<Self>) -> Result<(), Error> {
-        self.memory.insert(self.name, self.bytes)
+        self.memory.insert(self.name, self.bytes.into())
     }
 }
 
@@ -109,7 +122,7 @@ impl Backend for Memory {
     }
 
     fn put(&self, name: &ObjectName, parts: &[&[u8]]) -> Result<(), Error> {
-        self.insert(name.clone(), parts.concat())
+        self.insert(name.clone(), parts.concat().into())
     }
 
     fn get(&self, name: &ObjectName, limit: u64) -> Result<Vec<u8>, Error> {

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cinderblock_backend::{Backend, Faulty, Folder, Kind, Memory, Recording, Rule, Throttled, conformance};
+use cinderblock_backend::{Backend, Crashing, Faulty, Folder, Kind, Memory, Recording, Rule, Throttled, conformance};
 
 #[test]
 fn memory_conforms() {
@@ -36,6 +36,11 @@ fn folder_on_a_file_system_in_memory_conforms() {
 #[test]
 fn recording_conforms() {
     conformance::run(&|| Arc::new(Recording::with_log(Memory::new())));
+}
+
+#[test]
+fn crashing_conforms() {
+    conformance::run(&|| Arc::new(Crashing::new(Memory::new())));
 }
 
 #[test]
