@@ -11,7 +11,7 @@ export PATH := $(HOME)/.cargo/bin:$(PATH)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build demo test bench bench-cinder fuzz lint fmt install clean
+.PHONY: help deps build demo test bench bench-cinder fuzz simulate simulate-steps lint fmt install clean
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | awk -F'|' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -50,6 +50,12 @@ fuzz: deps ## Fuzz what reads untrusted bytes, FUZZ_SECONDS=60 for each target (
 		mkdir -p fuzz/corpus/$$target; \
 		RUSTC_BOOTSTRAP=1 cargo fuzz run $$target fuzz/corpus/$$target fuzz/seeds/$$target -- -max_total_time=$(FUZZ_SECONDS); \
 	done
+
+simulate: deps ## Simulate writers and collectors, seed after seed, until one fails or SEEDS=FROM..TO are done
+	SEEDS=$(or $(SEEDS),2000..1000000000) cargo test --release -p cinderblock-store --lib simulation::nothing -- --nocapture
+
+simulate-steps: deps ## Show that the simulation misses each step of the protocol that is left out (minutes)
+	cargo test --release -p cinderblock-store --lib simulation::every -- --ignored --nocapture
 
 lint: deps ## Check format, clippy and documentation; warnings are errors
 	cargo fmt --all --check

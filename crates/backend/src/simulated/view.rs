@@ -103,10 +103,11 @@ impl Backend for View {
 
     fn list_foreign(
         &self,
-        _prefix: &str,
+        prefix: &str,
         _visit: &mut dyn FnMut(ForeignName) -> Result<(), Error>,
     ) -> Result<(), Error> {
-        Ok(())
+        // There is nothing but objects.
+        self.shared.read(self.actor, Kind::ListForeign, prefix, |_| Ok(()))
     }
 
     fn delete(&self, name: &ObjectName) -> Result<(), Error> {

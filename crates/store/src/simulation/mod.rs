@@ -70,20 +70,47 @@ fn a_seed_does_the_same_each_time() {
     assert_ne!(run(1, None, false).trace, run(2, None, false).trace);
 }
 
-/// Each step of the protocol, left out, is noticed by some seed. `docs/design.md` has the table.
-#[test]
-fn every_step_of_the_protocol_matters() {
-    let mut table = String::new();
+/// Looks for seeds that notice that a step is left out; a line for each.
+fn missed(steps: &[Step], seeds: Range<u64>) -> String {
     let mut unnoticed = Vec::new();
-    for step in Step::ALL {
-        match first_failure(0..20_000, Some(step)) {
+    let mut table = String::new();
+    for step in steps {
+        match first_failure(seeds.clone(), Some(*step)) {
             Some((seed, failure)) => {
                 let failure = failure.lines().next().unwrap_or_default().to_owned();
                 table.push_str(&format!("{step:?}: seed {seed}: {failure}\n"));
             }
-            None => unnoticed.push(step),
+            None => unnoticed.push(*step),
         }
     }
     println!("{table}");
     assert!(unnoticed.is_empty(), "left out, these steps are not missed: {unnoticed:?}");
+    table
+}
+
+/// Left out, these steps are missed soon.
+#[test]
+fn steps_of_the_protocol_matter() {
+    let steps = [
+        Step::AvoidCondemned,
+        Step::ForgetPacks,
+        Step::FenceCheck,
+        Step::Wait,
+        Step::Fence,
+        Step::LookAfterFence,
+        Step::SecondMark,
+        Step::Salvage,
+    ];
+    missed(&steps, 0..4000);
+}
+
+/// Each step of the protocol, left out, is noticed by some seed; some only by one in many thousands. `docs/design.md` has the
+/// table. `STEP=NAME` looks for one alone.
+#[test]
+#[ignore = "takes minutes: make simulate-steps"]
+fn every_step_of_the_protocol_matters() {
+    let wanted = std::env::var("STEP").ok();
+    let mut steps = Step::ALL.to_vec();
+    steps.retain(|step| wanted.as_ref().is_none_or(|wanted| format!("{step:?}") == *wanted));
+    missed(&steps, 0..200_000);
 }

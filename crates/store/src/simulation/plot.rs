@@ -59,7 +59,7 @@ impl Plot {
         match self {
             Plot::Medley => [1 + below(3), 1 + below(2), below(2), below(3)],
             Plot::Sleepers => [2 + below(2), 1, 0, below(2)],
-            Plot::Crowd => [1 + below(2), 2 + below(2), 0, 1 + below(2)],
+            Plot::Crowd => [1 + below(2), 3, 0, 1 + below(2)],
             Plot::Renewals => [1 + below(2), 2, 0, 1],
         }
     }
@@ -68,7 +68,8 @@ impl Plot {
     pub fn renewals(self) -> u64 {
         match self {
             Plot::Medley => below(2),
-            Plot::Sleepers | Plot::Crowd => 0,
+            Plot::Sleepers => 0,
+            Plot::Crowd => below(3),
             Plot::Renewals => 1 + below(6),
         }
     }
@@ -91,7 +92,8 @@ impl Plot {
         let (grace, fence_after) = match self {
             Plot::Sleepers => (Duration::ZERO, hours([900, 900, 7200])),
             Plot::Renewals => (Duration::ZERO, 240 * HOUR),
-            Plot::Medley | Plot::Crowd => (hours([0, 10, 3600]), hours([900, 7200, 86_400])),
+            Plot::Crowd => (hours([0, 0, 3600]), hours([7200, 86_400, 86_400])),
+            Plot::Medley => (hours([0, 10, 3600]), hours([900, 7200, 86_400])),
         };
         let repack_below = if self == Plot::Crowd { 100 } else { [0, 50, 100][below(3) as usize] };
         GcOptions { grace, fence_after, repack_below, dry_run: self == Plot::Medley && below(20) == 0 }

@@ -73,7 +73,11 @@ pub(super) fn run(seed: u64, step: Option<Step>, keep_log: bool) -> Outcome {
             }
         }
     }
-    if let Err(failure) = at_the_end(&mut simulation, &model) {
+    // Who looks afterwards is a reader, too.
+    sabotage(step.filter(|step| *step == Step::ReaderCheck));
+    let ending = at_the_end(&mut simulation, &model);
+    sabotage(None);
+    if let Err(failure) = ending {
         model.violated(failure);
     }
     seeded::seed(None);
