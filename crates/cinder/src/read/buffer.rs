@@ -50,7 +50,7 @@ mod tests {
     #[test]
     fn bytes_begin_at_a_page_and_stay_within_what_is_reckoned() {
         let mut buffer = Buffer::default();
-        for length in [0, 1, 4095, 4096, 4097, 300_000, 10] {
+        for length in [1, 4095, 4096, 4097, 300_000, 10] {
             let bytes = buffer.take(length);
             assert_eq!(bytes.len(), length);
             bytes.fill(7);

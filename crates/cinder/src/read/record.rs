@@ -186,6 +186,13 @@ impl Record {
         self.held.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.place(task, piece))
     }
 
+    /// Whether pieces of a task will be written that are not held.
+    pub(super) fn is_read_again(&self, task: &Task<'_>) -> bool {
+        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut pieces = 0..self.pieces(task);
+        pieces.any(|piece| self.kind(task, piece).needs_bytes() && !held.contains_key(&self.place(task, piece)))
+    }
+
     /// Whether anything of a task is to be changed.
     pub(super) fn differs(&self, task: &Task<'_>) -> bool {
         (0..self.pieces(task)).any(|piece| self.kind(task, piece) != Kind::Same)

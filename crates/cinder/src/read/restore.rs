@@ -166,9 +166,12 @@ impl RestoreRun<'_> {
         (pass, Lanes { lanes, groups, piece_bytes }): (Pass<'scope>, Lanes),
         crew: &'scope Crew,
     ) -> Result<(), Error> {
-        // Objects are shared out evenly.
-        let rounds = tasks.len().div_ceil(groups as usize).div_ceil(lanes).max(1);
-        let lanes = tasks.len().div_ceil(groups as usize * rounds).max(1);
+        // Of what is recorded, objects that need not be read again are work for one thread each.
+        let alone = |task: &Task<'_>| matches!(pass, Pass::Rewrite(record, _) if !record.is_read_again(task));
+        // The others are shared out evenly.
+        let count = tasks.iter().filter(|task| !alone(task)).count();
+        let rounds = count.div_ceil(groups as usize).div_ceil(lanes).max(1);
+        let lanes = count.div_ceil(groups as usize * rounds).max(1);
         let mut zeros = KnownZeros::default();
         let tokens = Tokens::new(groups);
         let mut group = Vec::with_capacity(lanes);
@@ -185,6 +188,10 @@ impl RestoreRun<'_> {
             crew.check()?;
             if !matches!(pass, Pass::Rewrite(..)) && zeros.check(task, self.storage)? {
                 spawn(Box::new(move || self.zeros(task, pass)));
+                continue;
+            }
+            if alone(task) {
+                spawn(Box::new(move || self.read(&[*task], pass, (crew, piece_bytes))));
                 continue;
             }
             group.push(*task);
