@@ -124,7 +124,7 @@ impl<'a> Comparison<'a> {
         }
         let (mut same, mut different, mut was_same) = (false, false, true);
         let (mut at, mut left) = (offset, bytes);
-        while !left.is_empty() && !(same && different) {
+        while !(left.is_empty() || same && different) {
             let (block, rest) = left.split_at_checked(block_length(at, end)).unwrap_or((left, &[]));
             let (first, second) = block.split_at_checked(FIRST_BYTES).filter(|_| !was_same).unwrap_or((block, &[]));
             was_same = with_bytes(self.target, at, first.len(), |there| Ok(there == first))?
