@@ -107,11 +107,21 @@ impl<B: Backend> ChunkedStorage for BackendContainers<B> {
         &'a self,
         container: &str,
         object_name: &str,
+        extra_metadata: Option<&Value>,
+    ) -> Result<ObjectReader<'a>, Error> {
+        self.get_object_reader_at(container, object_name, extra_metadata, 0)
+    }
+
+    fn get_object_reader_at<'a>(
+        &'a self,
+        container: &str,
+        object_name: &str,
         _extra_metadata: Option<&Value>,
+        offset: u64,
     ) -> Result<ObjectReader<'a>, Error> {
         let name = name(container, object_name)?;
         let size = self.backend.size(&name)?;
-        Ok(Box::new(BackendReader { backend: &self.backend, name, size, offset: 0 }))
+        Ok(Box::new(BackendReader { backend: &self.backend, name, size, offset: offset.min(size) }))
     }
 
     fn object_size(&self, container: &str, object_name: &str) -> Result<u64, Error> {

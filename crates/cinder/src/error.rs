@@ -79,6 +79,16 @@ pub enum Error {
         /// What does not agree.
         reason: String,
     },
+    /// A data object is not there.
+    #[error("{object} (bytes {offset} to {} of the volume) is missing", offset + length)]
+    MissingObject {
+        /// The object.
+        object: String,
+        /// First byte of the volume that it holds.
+        offset: u64,
+        /// How many bytes of the volume it holds.
+        length: u64,
+    },
     /// A restore failed after it had begun to write over an existing target.
     #[error("the target is partly written")]
     PartlyRestored {

@@ -15,7 +15,7 @@ use crate::error::Error;
 use crate::hashes::{self, HashStream};
 use crate::layer::{Layer, LayerObject};
 use crate::layout::{ObjectKind, ObjectPrefix};
-use crate::read::{Reader, Sink, Task, lanes};
+use crate::read::{PIECE_BYTES, Reader, Sink, Task, lanes};
 use crate::storage::ChunkedStorage;
 
 /// Damaged parts that are told at most.
@@ -82,6 +82,12 @@ impl Inspection {
                 length: Some(*length),
                 reason: reason.clone(),
             },
+            Error::MissingObject { offset, length, .. } => DamagedPart {
+                object: object.into(),
+                offset: Some(*offset),
+                length: Some(*length),
+                reason: "it is missing".to_owned(),
+            },
             error => DamagedPart { object: object.into(), offset: None, length: None, reason: error.to_string() },
         };
         self.damaged.push(part);
@@ -94,6 +100,7 @@ fn is_finding(error: &Error) -> bool {
         error,
         Error::BadDocument { .. }
             | Error::DamagedObject { .. }
+            | Error::MissingObject { .. }
             | Error::InvalidBackup { .. }
             | Error::UnsupportedCompression { .. }
     ) || matches!(error, Error::Backend(error) if error.is_not_found())
@@ -213,7 +220,7 @@ impl<S: ChunkedStorage> ChunkedBackupDriver<S> {
         let progress = &self.context().control.progress;
         progress.total_bytes.fetch_add(found.data_bytes, Ordering::Relaxed);
         let crew = Crew::new(self.context().control.cancel.clone());
-        let reader = Reader { storage: self.storage(), crew: &crew };
+        let reader = Reader { storage: self.storage(), crew: &crew, piece_bytes: PIECE_BYTES };
         let settings = self.context().settings;
         let (lanes, groups) = lanes(settings.memory_bytes, settings.threads);
         std::thread::scope(|threads| {
@@ -243,7 +250,7 @@ impl<S: ChunkedStorage> ChunkedBackupDriver<S> {
                     match outcome {
                         Ok(()) => {}
                         // It is among the missing ones already.
-                        Err(Error::DamagedObject { reason, .. }) if reason == "it is missing" => {}
+                        Err(Error::MissingObject { .. }) => {}
                         Err(error) if is_finding(&error) => found.damage(layer.name(task.object), &error),
                         Err(error) => return Err(error),
                     }

@@ -51,6 +51,16 @@ impl Md5 {
         Self { state: INITIAL, bytes: 0, partial: [0; BLOCK_BYTES] }
     }
 
+    /// Where the stream stands, to [`resume`](Self::resume) from; none within a block of 64 bytes.
+    pub(crate) fn state(&self) -> Option<[u32; 4]> {
+        (self.held() == 0).then_some(self.state)
+    }
+
+    /// The stream that stood there after `bytes` bytes, a multiple of 64.
+    pub(crate) fn resume(state: [u32; 4], bytes: u64) -> Self {
+        Self { state, bytes, partial: [0; BLOCK_BYTES] }
+    }
+
     /// Appends to the stream.
     pub fn update(&mut self, input: &[u8]) {
         let part = self.take(input);

@@ -57,6 +57,23 @@ pub trait ChunkedStorage: Send + Sync + std::fmt::Debug {
         extra_metadata: Option<&Value>,
     ) -> Result<ObjectReader<'a>, Error>;
 
+    /// Opens an object, to read it from byte `offset` on. Unless a storage can do better, what is before it is read, too.
+    ///
+    /// # Errors
+    /// [`Error::Backend`] with "not found" where there is none; [`Error::ReadObject`]. An object that ends before has no bytes.
+    fn get_object_reader_at<'a>(
+        &'a self,
+        container: &str,
+        object_name: &str,
+        extra_metadata: Option<&Value>,
+        offset: u64,
+    ) -> Result<ObjectReader<'a>, Error> {
+        let mut reader = self.get_object_reader(container, object_name, extra_metadata)?;
+        std::io::copy(&mut (&mut reader).take(offset), &mut std::io::sink())
+            .map_err(|source| Error::ReadObject { object: object_name.to_owned(), source })?;
+        Ok(reader)
+    }
+
     /// Size of an object in bytes.
     ///
     /// # Errors

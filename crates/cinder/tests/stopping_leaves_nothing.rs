@@ -82,9 +82,10 @@ fn a_restore_that_is_cancelled_while_it_writes_says_so() {
     let volume = text(1, 100 * CHUNK as usize);
     let backup = place.back_up(&driver, 1, &volume, None).unwrap().0;
     let cancel = CancelToken::default();
-    // Each object is read once to be checked, before any is read to be written.
+    // Each object is read once to be checked, before any is read to be written, because there is no memory to hold it.
     let storage = stops_at(&place.memory, Kind::ReadInto, 170, &cancel);
-    let driver = driver_on(storage, cancellable(&cancel), CHUNK, BLOCK);
+    let settings = Settings { threads: 1, memory_bytes: 1 << 20, ..Settings::default() };
+    let driver = driver_on(storage, Context { settings, ..cancellable(&cancel) }, CHUNK, BLOCK);
     let (outcome, existing) = place.restore_over(&driver, std::slice::from_ref(&backup), volume.len());
     assert!(matches!(outcome, Err(Error::BackupRestoreCancel { partly_written: true, .. })), "{outcome:?}");
     assert!(existing != volume && existing.iter().any(|byte| *byte != 0xa5));

@@ -9,12 +9,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use cinderblock_chunker::is_zero;
 use cinderblock_pipeline::{Progress, make_zero};
 
-use super::existing::with_bytes;
+use super::existing::{block_length, with_bytes};
 use super::group::{Sink, Task};
 use crate::error::Error;
-
-/// Bytes that are zero or not as one: 64 KiB, a multiple of what file systems can free.
-const ZERO_BYTES: u64 = 64 << 10;
 
 /// A target that is open for writing.
 #[derive(Debug)]
@@ -84,24 +81,28 @@ enum Part {
 }
 
 impl Sink for Output<'_> {
-    /// Writes what is not zero, and makes zero what is: in every layer, or a block that became zero since the backup before would
-    /// keep its old bytes. What an existing target has already is left alone.
+    /// Writes what is not zero.
     fn take(&self, _task: &Task<'_>, offset: u64, bytes: &[u8]) -> Result<(), Error> {
-        if self.is_new {
-            return self.put(offset, bytes, None);
-        }
-        with_bytes((self.file, self.path), offset, bytes.len(), |there| self.put(offset, bytes, Some(there)))
+        self.put(offset, bytes, None)
     }
 }
 
 impl Output<'_> {
+    /// Writes what is not zero over an existing target, and makes zero what is: in every layer, or a block that became zero since
+    /// the backup before would keep its old bytes. With `compare`, what the target has already is left alone.
+    pub(super) fn overwrite(&self, offset: u64, bytes: &[u8], compare: bool) -> Result<(), Error> {
+        if !compare {
+            return self.put(offset, bytes, None);
+        }
+        with_bytes((self.file, self.path), offset, bytes.len(), |there| self.put(offset, bytes, Some(there)))
+    }
+
     fn put(&self, offset: u64, bytes: &[u8], there: Option<&[u8]>) -> Result<(), Error> {
         // A run of blocks of one kind: where it begins, and which kind it is.
         let (mut start, mut kind) = (0, Part::Same);
         let mut at = 0;
         while at < bytes.len() {
-            let here = offset + at as u64;
-            let length = ((ZERO_BYTES - here % ZERO_BYTES) as usize).min(bytes.len() - at);
+            let length = block_length(offset + at as u64, offset + bytes.len() as u64);
             let block = bytes.get(at..at + length).unwrap_or_default();
             let next = match there.and_then(|there| there.get(at..at + length)) {
                 Some(there) if there == block => Part::Same,

@@ -42,14 +42,14 @@ impl KnownZeros {
             return Ok(false);
         }
         let size = match storage.object_size(&task.layer.container, &task.layer.name(task.object)) {
-            Err(Error::Backend(error)) if error.is_not_found() => return Err(task.damaged("it is missing")),
+            Err(Error::Backend(error)) if error.is_not_found() => return Err(task.missing()),
             size => size?,
         };
         if size > MAX_STORED_BYTES || size.saturating_mul(LEAST_RATIO) > length {
             return Ok(false);
         }
         let mut stored = Vec::new();
-        task.open(storage)?.take(MAX_STORED_BYTES).read_to_end(&mut stored).map_err(|error| task.failed(error))?;
+        task.open(storage, 0)?.take(MAX_STORED_BYTES).read_to_end(&mut stored).map_err(|error| task.failed(error))?;
         if let Some(known) = self.0.get(&(algorithm, length)) {
             if known.stored != stored {
                 return Ok(false);
