@@ -218,9 +218,9 @@ fn a_record_that_was_committed_can_be_read() -> TestResult {
     Ok(())
 }
 
-/// A newer program is collecting garbage: what this one would refer to could be about to go.
+/// A newer program has put something below `gc/`: what this one would refer to could be about to go.
 #[test]
-fn no_session_beside_a_collector() -> TestResult {
+fn no_session_beside_what_a_newer_collector_put() -> TestResult {
     let (storage, cache) = (Arc::new(Memory::new()), tempfile::tempdir()?);
     create(&*storage)?;
     let repository = open(storage.clone(), cache.path())?;

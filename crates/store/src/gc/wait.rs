@@ -95,7 +95,9 @@ impl Waiter<'_> {
     /// Whether a session gave no sign of life for long; or none that can be read.
     fn is_old(&self, session: &SessionInfo) -> bool {
         let now = self.repository.clock().now();
-        session.damaged || age(now, session).is_some_and(|age| age >= self.options.fence_after)
+        // Who looks for no fence has to be waited for.
+        let heeds_fences = session.protocol > 0;
+        session.damaged || heeds_fences && age(now, session).is_some_and(|age| age >= self.options.fence_after)
     }
 
     /// Ends the writers that gave no sign of life for long: what they wrote is nobody's then.

@@ -129,6 +129,8 @@ pub struct SessionInfo {
     pub activity: String,
     /// Whether its announcement is damaged: it says nothing about itself.
     pub damaged: bool,
+    /// Version of the protocol between writers and collectors that it keeps to; 0 is one that looks for no fences.
+    pub protocol: u32,
     /// Collections whose packs it treats as absent.
     pub(crate) seen: Vec<CollectionId>,
     /// Numbers of its renewals that there are.
@@ -146,6 +148,7 @@ impl SessionInfo {
             renewed_at: None,
             activity: String::new(),
             damaged,
+            protocol: PROTOCOL,
             seen: Vec::new(),
             numbers,
         }
@@ -190,6 +193,7 @@ fn read(
                     renewed_at: Some(Timestamp::from_microseconds(found.renewed_at)),
                     activity: found.activity,
                     damaged: false,
+                    protocol: found.protocol,
                     seen: found.seen,
                     numbers,
                 });
