@@ -74,6 +74,11 @@ pub(crate) fn delete(backend: &dyn Backend, name: &cinderblock_backend::ObjectNa
     }
 }
 
+/// Deletes a renewal of a session's announcement.
+pub(crate) fn delete_session(backend: &dyn Backend, session: SessionId, number: u32) -> Result<(), Error> {
+    delete(backend, &layout::session(session, number)?)
+}
+
 /// Whether a session was asked to end, or declared ended.
 pub(crate) fn is_fenced(backend: &dyn Backend, session: SessionId) -> Result<bool, Error> {
     // In this order: a fence is lifted only after its tombstone is there, or after the record was seen.

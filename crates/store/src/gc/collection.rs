@@ -61,6 +61,12 @@ pub(crate) fn list(
             Ok(packs) => drop(found.insert(id, packs)),
             // Finished since it was listed: its packs are gone.
             Err(Error::Backend(error)) if error.is_not_found() => {}
+            Err(Error::Damaged { object, offset, reason }) => {
+                let reason = format!(
+                    "{reason}; it lists packs that are about to be deleted: when no backup runs, remove it, and run 'cinderblock gc'"
+                );
+                return Err(Error::Damaged { object, offset, reason });
+            }
             Err(error) => return Err(error),
         }
     }

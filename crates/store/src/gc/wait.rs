@@ -149,7 +149,7 @@ impl Waiter<'_> {
 
     fn remove(&self, session: &SessionInfo) -> Result<(), Error> {
         let mut numbers = session.numbers.iter();
-        numbers.try_for_each(|number| fence::delete(self.repository.backend(), &layout::session(session.id, *number)?))
+        numbers.try_for_each(|number| fence::delete_session(self.repository.backend(), session.id, *number))
     }
 
     /// The sessions that wrote the records that there are; none where one of these can't be read.

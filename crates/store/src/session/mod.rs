@@ -71,7 +71,9 @@ impl Repository {
     pub(crate) fn announce(&self, role: Role, activity: &str, avoids_condemned: bool) -> Result<Session<'_>, Error> {
         let id = SessionId::random()?;
         let announcement = Announcement::new(role, activity, self.clock().now());
-        announcement.put(self.backend(), self.id(), id)?;
+        let announced = announcement.put(self.backend(), self.id(), id);
+        // An answer may be lost: a collector would wait for a session that nobody has.
+        announced.inspect_err(|_| drop(fence::delete_session(self.backend(), id, 1)))?;
         let mut session = Session {
             repository: self,
             id,
@@ -163,7 +165,7 @@ impl Session<'_> {
         *announced = next;
         let keep = if skips(Step::KeepRenewal) { 1 } else { 2 };
         if let Some(old) = announced.number.checked_sub(keep).filter(|old| *old > 0) {
-            fence::delete(self.repository.backend(), &layout::session(self.id, old)?)?;
+            fence::delete_session(self.repository.backend(), self.id, old)?;
         }
         Ok(())
     }
@@ -308,10 +310,9 @@ impl Session<'_> {
         }
         // What can't be removed is harmless: a session that ended long ago is collected as a crashed one is.
         let newest = self.announced().number;
-        for number in newest.saturating_sub(1).max(1)..=newest {
-            if let Ok(name) = layout::session(self.id, number) {
-                let _ = self.repository.backend.delete(&name);
-            }
+        // One above: a renewal that failed may have been made.
+        for number in newest.saturating_sub(1).max(1)..=newest.saturating_add(1) {
+            let _ = fence::delete_session(self.repository.backend(), self.id, number);
         }
     }
 }
