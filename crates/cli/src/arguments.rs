@@ -107,6 +107,8 @@ pub enum Command {
         #[arg(long)]
         read_data: bool,
     },
+    /// Copy backups into another repository: only what is missing there moves
+    Copy(Copy),
     /// Make this host's index anew
     RebuildIndex,
     /// Free the space of what no backup needs any more, also while backups run
@@ -164,6 +166,25 @@ pub struct Restore {
     /// Overwrite what is there: only what differs is written
     #[arg(long)]
     pub existing: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Copy {
+    /// Their ids, or the beginnings of them
+    #[arg(value_name = "BACKUP", value_parser = backup, conflicts_with = "all")]
+    pub backups: Vec<String>,
+
+    /// Folder of the other repository, which has chunks of the same size
+    #[arg(long, value_name = "DIR")]
+    pub to: PathBuf,
+
+    /// All backups
+    #[arg(long)]
+    pub all: bool,
+
+    /// With --all: of this volume only
+    #[arg(long, value_name = "ID", requires = "all")]
+    pub volume_id: Option<VolumeId>,
 }
 
 #[derive(Debug, Args)]

@@ -40,7 +40,16 @@ impl<'a> Context<'a> {
 
     /// Opens the repository.
     pub fn repository(&self) -> anyhow::Result<Repository> {
-        let path = self.repository_folder()?;
+        self.open(self.repository_folder()?, self.options.memory / 4)
+    }
+
+    /// Opens the repository, and another one beside it; they share the memory of one.
+    pub fn two_repositories(&self, other: &Path) -> anyhow::Result<(Repository, Repository)> {
+        let memory = self.options.memory / 8;
+        Ok((self.open(self.repository_folder()?, memory)?, self.open(other, memory)?))
+    }
+
+    fn open(&self, path: &Path, memory_bytes: usize) -> anyhow::Result<Repository> {
         let cache_folder = self.cache_folder()?;
         let folder = match Folder::open(path) {
             Err(BackendError::Folder { source, .. }) if source.kind() == ErrorKind::NotFound => {
@@ -48,7 +57,7 @@ impl<'a> Context<'a> {
             }
             opened => opened?,
         };
-        let options = OpenOptions { memory_bytes: self.options.memory / 4, ..OpenOptions::new(cache_folder) };
+        let options = OpenOptions { memory_bytes, ..OpenOptions::new(cache_folder) };
         let repository = Repository::open(Arc::new(folder), &options)?;
         self.detail(|| format!("repository {} at {}", repository.id(), repository.backend().location()));
         self.detail(|| format!("index in {}", repository.index_folder().display()));

@@ -122,6 +122,14 @@ pub struct Progress {
 }
 
 impl Progress {
+    /// Sets all to zero, for the next operation.
+    pub fn reset(&self) {
+        let Self { total_bytes, done_bytes, read_bytes, new_bytes, stored_bytes } = self;
+        for counter in [total_bytes, done_bytes, read_bytes, new_bytes, stored_bytes] {
+            counter.store(0, Ordering::Relaxed);
+        }
+    }
+
     pub(crate) fn add(counter: &AtomicU64, bytes: u64) {
         counter.fetch_add(bytes, Ordering::Relaxed);
     }

@@ -82,6 +82,35 @@ pub enum Error {
         #[source]
         source: cinderblock_store::Error,
     },
+    /// Nothing can be copied from this repository to that one.
+    #[error("backups cannot be copied to {to}: {reason}")]
+    BadCopy {
+        /// Where to.
+        to: String,
+        /// Why not.
+        reason: String,
+    },
+    /// Another repository has another backup with the id of one that was to be copied there.
+    #[error("{to} has another backup {id} (of volume {volume}): nothing was copied, and the two cannot both be there")]
+    CopyDiffers {
+        /// Where to.
+        to: String,
+        /// The id.
+        id: BackupId,
+        /// Volume of the one that is there.
+        volume: cinderblock_store::VolumeId,
+    },
+    /// Bytes of a backup are damaged or missing, so that it could not be copied: the other repository does not have it.
+    #[error("bytes {offset} to {} of its volume cannot be had: it was not copied; 'cinderblock verify --read-data' says what else is lost", offset + length)]
+    Uncopyable {
+        /// First byte of the volume that is lost.
+        offset: u64,
+        /// How many.
+        length: u64,
+        /// What is damaged.
+        #[source]
+        source: cinderblock_store::Error,
+    },
     /// The target can't be used: nothing was written.
     #[error("{} cannot be restored to: {reason}", path.display())]
     BadTarget {

@@ -31,6 +31,7 @@
 
 mod backup;
 mod buffer;
+mod copy;
 mod engine;
 mod error;
 mod restore;
@@ -41,6 +42,7 @@ mod volume;
 
 pub use backup::{BackupOptions, Chunker, Parent};
 pub use buffer::PageBuffer;
+pub use copy::{CopySummary, check_copy};
 pub use engine::{CancelToken, Control, Engine, Progress, Settings};
 pub use error::Error;
 pub use restore::RestoreSummary;

@@ -142,4 +142,18 @@ impl Repository {
         let chunk_bytes = self.descriptor().chunk_size.bytes();
         MapLeaves::new(record.map.clone(), record.volume_bytes, chunk_bytes, range, |id| self.node(id))
     }
+
+    /// The same; `note` is given every node below the root that is read on the way, each before what is below it. Its bytes are those
+    /// of [`Node::encode`].
+    pub fn leaves_noting<'a>(
+        &'a self,
+        record: &Record,
+        range: Range<u64>,
+        mut note: impl FnMut(&ChunkId, &Node) + Send + 'a,
+    ) -> MapLeaves<'a> {
+        let chunk_bytes = self.descriptor().chunk_size.bytes();
+        MapLeaves::new(record.map.clone(), record.volume_bytes, chunk_bytes, range, move |id| {
+            self.node(id).inspect(|node| note(id, node))
+        })
+    }
 }

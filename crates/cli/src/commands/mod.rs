@@ -2,6 +2,7 @@
 
 mod backup;
 mod cinder;
+mod copy;
 mod delete;
 mod gc;
 mod init;
@@ -32,6 +33,7 @@ pub fn run(command: &Command, context: &Context) -> anyhow::Result<()> {
         Command::Prune(arguments) => prune::run(context, arguments),
         Command::Verify { backups, read_data } => verify::run(context, backups, *read_data),
         Command::RebuildIndex => rebuild_index::run(context),
+        Command::Copy(arguments) => copy::run(context, arguments),
         Command::Gc(arguments) => gc::run(context, arguments),
         Command::Sessions => sessions::run(context),
         Command::Cinder(command) => cinder::run(context, command),

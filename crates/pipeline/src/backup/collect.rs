@@ -117,7 +117,6 @@ impl<'a> Collector<'a> {
         pack_bytes: usize,
         progress: &'a Progress,
     ) -> Self {
-        let packs = |content| session.pack_builder(content).with_target_bytes(pack_bytes);
         Self {
             progress,
             chunk_bytes: chunk_size.bytes().into(),
@@ -129,8 +128,8 @@ impl<'a> Collector<'a> {
             full: Vec::new(),
             early: BTreeMap::new(),
             next_frame: 0,
-            data: packs(Content::Data),
-            nodes: NodePacker { session, packs: packs(Content::Map), open: OpenFrame::default(), used: Vec::new() },
+            data: session.pack_builder(Content::Data).with_target_bytes(pack_bytes),
+            nodes: NodePacker::new(session, pack_bytes),
             data_packs: HashSet::new(),
             statistics: Statistics::default(),
         }
@@ -256,16 +255,23 @@ impl<'a> Collector<'a> {
 }
 
 /// Packs the map's nodes that the repository does not have.
-struct NodePacker<'a> {
+pub(crate) struct NodePacker<'a> {
     session: &'a Session<'a>,
     packs: PackBuilder,
     open: OpenFrame,
     /// Packs that hold nodes of this map.
-    used: Vec<PackId>,
+    pub(crate) used: Vec<PackId>,
 }
 
-impl NodePacker<'_> {
-    fn add(
+impl<'a> NodePacker<'a> {
+    /// Into packs of so many bytes.
+    pub(crate) fn new(session: &'a Session<'a>, pack_bytes: usize) -> Self {
+        let packs = session.pack_builder(Content::Map).with_target_bytes(pack_bytes);
+        Self { session, packs, open: OpenFrame::default(), used: Vec::new() }
+    }
+
+    /// Adds a node, if neither the repository has it nor `fresh`.
+    pub(crate) fn add(
         &mut self,
         id: ChunkId,
         bytes: Vec<u8>,
@@ -308,7 +314,8 @@ impl NodePacker<'_> {
         Ok(())
     }
 
-    fn finish(&mut self, finished: &mut Vec<FinishedPack>) -> Result<(), cinderblock_store::Error> {
+    /// Ends the last pack.
+    pub(crate) fn finish(&mut self, finished: &mut Vec<FinishedPack>) -> Result<(), cinderblock_store::Error> {
         self.close(finished)?;
         if let Some(pack) = self.packs.finish()? {
             self.used.push(pack.id());

@@ -11,7 +11,7 @@
 //! that is given as what differs from an earlier backup: there the reader names the chunks that are kept, and workers
 //! look them up.
 
-mod collect;
+pub(crate) mod collect;
 mod hash;
 mod limits;
 mod overlay;

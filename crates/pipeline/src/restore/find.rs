@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use cinderblock_store::map::{Leaf, Piece, PieceContent};
+use cinderblock_store::map::{Leaf, Node, Piece, PieceContent};
 use cinderblock_store::pack::{Content, FRAME_MAX_BYTES, PackReader, frame};
 use cinderblock_store::{ChunkId, Error as StoreError, Location, Record, Repository};
 
@@ -89,11 +89,21 @@ impl<'a> Finder<'a> {
     pub(crate) fn each_leaf<E: From<Lost>>(
         &self,
         range: Range<u64>,
+        visit: impl FnMut(Leaf) -> Result<bool, E>,
+    ) -> Result<(), E> {
+        self.each_leaf_noting(range, &|_, _| (), visit)
+    }
+
+    /// The same; `note` is given every node below the root that is read on the way, some more than once.
+    pub(crate) fn each_leaf_noting<E: From<Lost>>(
+        &self,
+        range: Range<u64>,
+        note: &(dyn Fn(&ChunkId, &Node) + Sync),
         mut visit: impl FnMut(Leaf) -> Result<bool, E>,
     ) -> Result<(), E> {
         let (mut position, mut searched) = (range.start, None);
         'again: loop {
-            for leaf in self.repository.leaves(self.record, position..range.end) {
+            for leaf in self.repository.leaves_noting(self.record, position..range.end, note) {
                 let unreadable = match leaf {
                     Ok(leaf) => {
                         position = leaf.offset + leaf.length;

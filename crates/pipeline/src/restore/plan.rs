@@ -28,7 +28,7 @@ pub(crate) struct Wanted {
 
 /// A wanted chunk, and where in a pack it is.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Placed {
+pub(crate) struct Placed {
     pub wanted: Wanted,
     pack: u32,
     pub frame: u32,
@@ -37,7 +37,7 @@ pub(super) struct Placed {
 
 /// One read of one pack.
 #[derive(Debug)]
-pub(super) struct Job {
+pub(crate) struct Job {
     pub pack: Arc<PackReader>,
     /// First byte in the pack.
     pub from: u64,
@@ -51,12 +51,12 @@ pub(super) struct Job {
 
 impl Job {
     /// Memory that it takes while it runs, in bytes.
-    pub(super) fn memory_bytes(&self) -> usize {
+    pub(crate) fn memory_bytes(&self) -> usize {
         self.length + self.largest_frame
     }
 
     /// Plain bytes that it restores.
-    pub(super) fn wanted_bytes(&self) -> usize {
+    pub(crate) fn wanted_bytes(&self) -> usize {
         self.chunks.iter().map(|chunk| chunk.wanted.length as usize).sum()
     }
 
@@ -67,7 +67,7 @@ impl Job {
 
 /// Collects chunks of a part of the volume.
 #[derive(Debug, Default)]
-pub(super) struct Plan {
+pub(crate) struct Plan {
     packs: Vec<Arc<PackReader>>,
     numbers: HashMap<cinderblock_store::PackId, u32>,
     chunks: Vec<Placed>,
@@ -76,7 +76,7 @@ pub(super) struct Plan {
 
 impl Plan {
     /// Adds a chunk; false where its pack's directory gives it no place, or a length other than the map's.
-    pub(super) fn add(&mut self, wanted: Wanted, location: Location) -> bool {
+    pub(crate) fn add(&mut self, wanted: Wanted, location: Location) -> bool {
         let Location { pack, slot } = location;
         let Some(place) = pack.directory().place(slot).filter(|place| place.length == wanted.length) else {
             return false;
@@ -92,12 +92,12 @@ impl Plan {
     }
 
     /// About the memory that the directories of its packs take, in bytes.
-    pub(super) fn directory_bytes(&self) -> usize {
+    pub(crate) fn directory_bytes(&self) -> usize {
         self.directory_bytes
     }
 
     /// The reads, in the order in which the volume first needs them.
-    pub(super) fn jobs(mut self) -> Vec<Job> {
+    pub(crate) fn jobs(mut self) -> Vec<Job> {
         self.chunks.sort_unstable_by_key(|chunk| (chunk.pack, chunk.frame, chunk.wanted.offset));
         let mut jobs: Vec<Job> = Vec::new();
         for of_pack in self.chunks.chunk_by(|a, b| a.pack == b.pack) {

@@ -132,6 +132,17 @@ impl Directory {
         &self.lists.hashes
     }
 
+    /// The SHA-256 hashes of a frame's chunks, in order; none where it is not hashed, or where the hashes were not read.
+    pub fn frame_hashes(&self, frame: u32) -> &[[u8; 32]] {
+        let hashed = |entry: &&FrameEntry| entry.hashed;
+        let before = self.frames().iter().take(frame as usize).filter(hashed);
+        let from: usize = before.map(|entry| entry.chunks as usize).sum();
+        match self.frames().get(frame as usize).filter(hashed) {
+            Some(entry) => self.hashes().get(from..from + entry.chunks as usize).unwrap_or_default(),
+            None => &[],
+        }
+    }
+
     /// The frames, in order.
     pub fn frames(&self) -> &[FrameEntry] {
         &self.lists.frames

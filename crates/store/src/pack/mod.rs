@@ -9,6 +9,7 @@
 
 pub mod directory;
 pub mod frame;
+pub mod moved;
 mod reader;
 mod writer;
 

@@ -109,6 +109,11 @@ impl FinishedPack {
         self.id
     }
 
+    /// What it holds: volume data or map nodes.
+    pub fn content(&self) -> Content {
+        self.content
+    }
+
     /// Length of the whole object in bytes.
     pub fn object_bytes(&self) -> u64 {
         self.directory.end() + (self.directory_bytes.len() + self.footer.len()) as u64

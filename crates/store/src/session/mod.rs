@@ -21,7 +21,7 @@ use crate::fence;
 use crate::gc::collection;
 use crate::id::{ChunkId, PackId, SessionId};
 use crate::layout;
-use crate::pack::{Content, FinishedPack, PackBuilder};
+use crate::pack::{Content, FinishedPack, PackBuilder, PackReader};
 use crate::record::Record;
 use crate::repository::{Location, Repository};
 use crate::sabotage::{Step, skips};
@@ -232,6 +232,39 @@ impl Session<'_> {
                 Err(error)
             }
         }
+    }
+
+    /// Takes in packs that no segment names, such as a writer that was killed has left: they are named by a segment of this session,
+    /// and found from then on. How many. It costs one listing of all packs, and a look at each that the index does not know.
+    ///
+    /// # Errors
+    /// What the storage or the index says. Packs that are damaged, gone, or about to be deleted are passed over.
+    pub fn adopt_strays(&self) -> Result<u64, Error> {
+        self.repository.refresh_index()?;
+        let known: HashSet<PackId> = self.repository.packs()?.into_iter().map(|pack| pack.id).collect();
+        let mut adopted = 0;
+        for (id, _) in self.repository.list_packs()? {
+            if known.contains(&id) || self.condemned.contains(&id) {
+                continue;
+            }
+            self.stay()?;
+            let summary = match PackReader::open(self.repository.backend(), self.repository.id(), id) {
+                Ok(pack) => PackSummary::of_reader(&pack),
+                Err(error) if error.is_damage() => continue,
+                Err(error) => return Err(error),
+            };
+            adopted += 1;
+            let mut pending = self.pending();
+            pending.bytes += summary.encoded_bytes();
+            pending.packs.push(summary);
+            let full = pending.bytes >= SEGMENT_TARGET_BYTES || pending.packs.len() >= SEGMENT_MAX_PACKS;
+            drop(pending);
+            if full {
+                self.flush()?;
+            }
+        }
+        self.flush()?;
+        Ok(adopted)
     }
 
     /// Writes the segment of the packs that are in none yet. Without it, another writer could not find them; a rebuild of
