@@ -40,7 +40,11 @@ impl<'a> Context<'a> {
 
     /// Opens the repository.
     pub fn repository(&self) -> anyhow::Result<Repository> {
-        let path = self.repository_folder()?;
+        self.repository_in(self.repository_folder()?)
+    }
+
+    /// Opens the repository in a folder.
+    pub fn repository_in(&self, path: &Path) -> anyhow::Result<Repository> {
         let cache_folder = self.cache_folder()?;
         let folder = match Folder::open(path) {
             Err(BackendError::Folder { source, .. }) if source.kind() == ErrorKind::NotFound => {
