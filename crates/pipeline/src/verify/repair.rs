@@ -182,7 +182,10 @@ impl Engine {
         report.missing = wanted.len() as u64;
         report.healed = healed.len() as u64;
         report.stored_bytes = session.as_ref().map_or(0, Session::stored_bytes);
-        repository.refresh_index()?;
+        // What a dry run supposes to be noted would be forgotten.
+        if session.is_some() {
+            repository.refresh_index()?;
+        }
         let left = missing(repository, None, &backups, control)?;
         report.backups = backups.len() as u64;
         if session.is_some() {
