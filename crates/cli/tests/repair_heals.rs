@@ -39,7 +39,8 @@ fn a_volume_heals_what_is_lost_and_the_mark_goes() {
     assert!(place.restore(other) == small);
     // Without --read-data it is known now.
     assert_eq!(failed(&place, &["verify"])["damaged_backups"][0]["backup_id"], json!(hurt));
-    place.json(&["gc"]);
+    let told = String::from_utf8(place.run(&["gc"]).stderr).unwrap();
+    assert!(told.contains("1 chunk that backups need"), "{told}");
     assert_eq!(place.objects("damage").len(), 1, "the only copy is kept, wrong as it is");
 
     // At another place than it was.
