@@ -109,6 +109,8 @@ pub enum Command {
     },
     /// Copy backups into another repository: only what is missing there moves
     Copy(Copy),
+    /// Note what is damaged, and store again what volumes or another repository still have
+    Repair(Repair),
     /// Make this host's index anew
     RebuildIndex,
     /// Free the space of what no backup needs any more, also while backups run
@@ -185,6 +187,29 @@ pub struct Copy {
     /// With --all: of this volume only
     #[arg(long, value_name = "ID", requires = "all")]
     pub volume_id: Option<VolumeId>,
+}
+
+#[derive(Debug, Args)]
+pub struct Repair {
+    /// Only these: their ids, or the beginnings of them [default: all backups]
+    #[arg(value_name = "BACKUP", value_parser = backup)]
+    pub backups: Vec<String>,
+
+    /// A volume that may still have what is lost, a file or a block device; may be given several times
+    #[arg(long, value_name = "SOURCE")]
+    pub from: Vec<PathBuf>,
+
+    /// Another repository that may have what is lost
+    #[arg(long, value_name = "DIR")]
+    pub from_repo: Option<PathBuf>,
+
+    /// Also read all data, to find what is damaged in it
+    #[arg(long)]
+    pub read_data: bool,
+
+    /// Change nothing, and say what could be done
+    #[arg(short = 'n', long)]
+    pub dry_run: bool,
 }
 
 #[derive(Debug, Args)]

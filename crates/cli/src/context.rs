@@ -49,6 +49,11 @@ impl<'a> Context<'a> {
         Ok((self.open(self.repository_folder()?, memory)?, self.open(other, memory)?))
     }
 
+    /// Opens the repository in a folder.
+    pub fn repository_in(&self, path: &Path) -> anyhow::Result<Repository> {
+        self.open(path, self.options.memory / 4)
+    }
+
     fn open(&self, path: &Path, memory_bytes: usize) -> anyhow::Result<Repository> {
         let cache_folder = self.cache_folder()?;
         let folder = match Folder::open(path) {

@@ -48,5 +48,5 @@ pub use error::Error;
 pub use restore::RestoreSummary;
 pub use source::{Part, Source, VolumeFile};
 pub use target::{NewFile, Target, make_zero, open_existing};
-pub use verify::{DamagedBackup, DamagedObject, VerifyOptions, VerifyReport};
+pub use verify::{DamagedBackup, DamagedObject, RepairOptions, RepairReport, VerifyOptions, VerifyReport};
 pub use volume::BackupVolume;

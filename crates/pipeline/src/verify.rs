@@ -5,6 +5,7 @@
 //! what is damaged is remembered.
 
 mod data;
+mod repair;
 mod report;
 mod walk;
 
@@ -21,6 +22,7 @@ use self::walk::{Findings, Walk};
 use crate::engine::{Control, Engine};
 use crate::error::Error;
 
+pub use self::repair::{RepairOptions, RepairReport};
 pub use self::report::{DamagedBackup, DamagedObject, VerifyReport};
 
 /// What to verify.

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use crate::error::Error;
+use crate::fence;
 use crate::id::{ChunkId, PackId, SegmentId};
 use crate::layout;
 use crate::listing;
@@ -36,6 +37,21 @@ impl Repository {
         Ok(packs.iter().map(|pack| pack.id).collect())
     }
 
+    /// Removes a segment that is damaged, after a rebuild of the index has read the packs themselves; whether it did.
+    ///
+    /// # Errors
+    /// What the storage says.
+    pub fn remove_damaged_segment(&self, id: SegmentId) -> Result<bool, Error> {
+        match segment::read(&*self.backend, self.id(), id) {
+            Err(error) if error.is_damage() => {
+                fence::delete(&*self.backend, &layout::segment(id)?)?;
+                Ok(true)
+            }
+            Err(Error::Backend(error)) if error.is_not_found() => Ok(false),
+            other => other.map(|_| false),
+        }
+    }
+
     /// Name of an index segment's object.
     ///
     /// # Errors
@@ -57,6 +73,7 @@ impl Repository {
     pub fn forget_packs(&self) {
         self.neighbourhood.clear();
         self.nodes.clear();
+        self.forget_damage();
     }
 
     /// Forgets what is in memory and brings the index up to date, for a reader that misses something: a garbage collector may have
@@ -73,7 +90,7 @@ impl Repository {
         self.refresh_index()
     }
 
-    /// Calls `visit` for every copy of the wanted chunks in any readable pack, whether the index knows it or not. It
+    /// Calls `visit` for every copy of the wanted chunks that is not known to be damaged, in any readable pack, whether the index knows it or not. It
     /// reads the directory of every pack that is not in memory: this is for when [`locate`](Repository::locate)
     /// found nothing, or what it found turned out to be damaged.
     ///
@@ -96,8 +113,9 @@ impl Repository {
                     Err(error) if error.is_damage() => continue,
                     Err(error) => return Err(error),
                 };
+                let damaged = self.damaged_slots(id)?;
                 for (slot, id) in (0..).zip(pack.directory().ids()) {
-                    if wanted.contains(id) {
+                    if wanted.contains(id) && !damaged.contains(&slot) {
                         visit(*id, Location { pack: pack.clone(), slot });
                     }
                 }

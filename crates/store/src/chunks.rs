@@ -24,7 +24,8 @@ impl Repository {
             return Ok(pack);
         }
         let pack = Arc::new(PackReader::open(&*self.backend, self.id(), id)?.without_hashes());
-        self.neighbourhood.insert(Arc::clone(&pack));
+        let notes = self.damage()?;
+        self.neighbourhood.insert(Arc::clone(&pack), notes.get(&id));
         Ok(pack)
     }
 
@@ -45,7 +46,7 @@ impl Repository {
 
     /// Finds chunks: first in the packs whose directory is in memory, then through the index. `places` has the length of
     /// `ids` afterwards; a chunk without a place is not in the repository as far as this host's index knows, or its
-    /// pack is missing or damaged, so that storing it again is right.
+    /// pack is missing or damaged, or its bytes are known to be wrong, so that storing it again is right.
     ///
     /// # Errors
     /// What the storage or the index says.
@@ -66,6 +67,7 @@ impl Repository {
 
     fn locate_by_index(&self, ids: &[ChunkId], places: &mut [Option<Location>]) -> Result<(), Error> {
         let Some(index) = self.index()? else { return Ok(()) };
+        let damage = self.damage()?;
         for at in 0..ids.len() {
             let (Some(id), Some(None)) = (ids.get(at), places.get(at)) else { continue };
             let Some((entry, slot)) = index.locate(id)? else { continue };
@@ -74,7 +76,8 @@ impl Repository {
                 Err(error) if error.is_damage() => continue,
                 Err(error) => return Err(error),
             };
-            if pack.directory().ids().get(slot as usize) != Some(id) {
+            let damaged = damage.get(&entry.id).is_some_and(|slots| slots.contains(&slot));
+            if damaged || pack.directory().ids().get(slot as usize) != Some(id) {
                 continue;
             }
             if let Some(place) = places.get_mut(at) {

@@ -13,6 +13,7 @@ pub(crate) const BACKUPS: &str = "backups/";
 pub(crate) const SESSIONS: &str = "sessions/";
 pub(crate) const MARKS: &str = "marks/";
 pub(crate) const COLLECTIONS: &str = "gc/";
+pub(crate) const DAMAGE: &str = "damage/";
 pub(crate) const FENCES: &str = "fences/";
 pub(crate) const TOMBSTONES: &str = "tombstones/";
 
@@ -83,6 +84,18 @@ pub(crate) fn mark(id: BackupId, number: u32) -> Result<ObjectName, Error> {
     name(format!("{MARKS}{id}/{number:08}"))
 }
 
+/// `damage/<pack id>/<number>`: slots of a pack whose bytes are wrong.
+pub(crate) fn damage(id: PackId, number: u32) -> Result<ObjectName, Error> {
+    name(format!("{DAMAGE}{id}/{number:08}"))
+}
+
+/// The pack and the number of a damage note, if it is the name of one.
+pub(crate) fn parse_damage(object: &ObjectName) -> Option<(PackId, u32)> {
+    let (id, number) = object.as_str().strip_prefix(DAMAGE)?.split_once('/')?;
+    let (id, number) = (id.parse().ok()?, number.parse().ok()?);
+    (damage(id, number).ok()?.as_str() == object.as_str()).then_some((id, number))
+}
+
 /// Beginning of the names of a backup's marks.
 pub(crate) fn marks_of(id: BackupId) -> String {
     format!("{MARKS}{id}/")
@@ -137,6 +150,9 @@ mod tests {
         let mark_name = mark(id, 12)?;
         assert_eq!(mark_name.as_str(), "marks/02020202-0202-0202-0202-020202020202/00000012");
         assert_eq!(parse_mark(&mark_name), Some((id, 12)));
+        let note_name = damage(PackId::from_bytes([0xab; 16]), 3)?;
+        assert_eq!(note_name.as_str(), "damage/abababababababababababababababab/00000003");
+        assert_eq!(parse_damage(&note_name), Some((PackId::from_bytes([0xab; 16]), 3)));
         let last = mark(id, u32::MAX)?;
         assert_eq!(last.as_str(), "marks/02020202-0202-0202-0202-020202020202/4294967295");
         assert_eq!(parse_mark(&last), Some((id, u32::MAX)));

@@ -46,6 +46,7 @@ mod check;
 mod chunks;
 mod clock;
 mod codec;
+mod damage;
 mod descriptor;
 mod error;
 mod fence;

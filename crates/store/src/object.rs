@@ -39,6 +39,8 @@ pub enum Kind {
     Fence = 8,
     /// The verdict that a session has ended without a backup.
     Tombstone = 9,
+    /// Slots of a pack whose bytes are wrong.
+    Damage = 10,
 }
 
 impl Kind {
@@ -46,7 +48,7 @@ impl Kind {
     /// ever writes, and little enough to be read by a process with the least memory.
     fn limit(self) -> u64 {
         match self {
-            Kind::Session | Kind::Mark | Kind::Fence | Kind::Tombstone => 64 << 10,
+            Kind::Session | Kind::Mark | Kind::Fence | Kind::Tombstone | Kind::Damage => 64 << 10,
             _ => 16 << 20,
         }
     }
@@ -62,6 +64,7 @@ impl Kind {
             Kind::Collection,
             Kind::Fence,
             Kind::Tombstone,
+            Kind::Damage,
         ];
         kinds.into_iter().find(|kind| *kind as u8 == byte)
     }

@@ -8,10 +8,11 @@ use cinderblock_backend::Backend;
 use cinderblock_chunker::ChunkSize;
 
 use crate::clock::{Clock, SystemClock};
+use crate::damage::Known;
 use crate::descriptor::Descriptor;
 use crate::error::Error;
 use crate::fence;
-use crate::id::{BackupId, PackId, RepositoryId, VolumeId};
+use crate::id::{BackupId, PackId, RepositoryId, SegmentId, VolumeId};
 use crate::index::{self, Index, Neighbourhood};
 use crate::layout;
 use crate::listing;
@@ -69,6 +70,7 @@ pub struct Repository {
     memory_bytes: usize,
     pub(crate) neighbourhood: Neighbourhood,
     pub(crate) nodes: NodeCache,
+    pub(crate) damage: Known,
     index: RwLock<Option<OpenIndex>>,
     /// Grows with every segment that is known to have come.
     generation: AtomicU64,
@@ -89,6 +91,8 @@ pub struct RebuildReport {
     pub packs: u64,
     /// Packs that no readable segment named: their own directories were read, and new segments written.
     pub adopted_packs: u64,
+    /// Segments that could not be read.
+    pub unreadable_segments: Vec<SegmentId>,
     /// What could not be read, each with its name.
     pub damage: Vec<Error>,
     /// Why new segments could not be written, where that is so: the index is whole all the same.
@@ -147,6 +151,7 @@ impl Repository {
             memory_bytes,
             neighbourhood: Neighbourhood::new(memory_bytes / 2),
             nodes: NodeCache::new(memory_bytes / 8),
+            damage: Known::default(),
             index: RwLock::default(),
             generation: AtomicU64::new(0),
             opening: Mutex::default(),
@@ -311,10 +316,11 @@ impl Repository {
     fn open_index(&self) -> Result<OpenIndex, Error> {
         #[cfg(test)]
         if self.index_in_memory {
-            let index = index::memory::MemoryIndex::load(&*self.backend, self.id())?;
+            let index = index::memory::MemoryIndex::load(&*self.backend, self.id(), &*self.damage()?)?;
             return Ok(Some(Arc::new(index)));
         }
-        let database = index::open(&self.index_folder, self.id(), &*self.backend, self.memory_bytes / 4)?;
+        let database =
+            index::open(&self.index_folder, self.id(), (&*self.backend, &*self.damage()?), self.memory_bytes / 4)?;
         Ok(database.map(|database| Arc::new(database) as Arc<dyn Index>))
     }
 
@@ -323,6 +329,8 @@ impl Repository {
     /// # Errors
     /// What the storage or the index says.
     pub fn refresh_index(&self) -> Result<(), Error> {
+        self.forget_damage();
+        self.damage()?;
         self.forget_index();
         self.index().map(drop)
     }
@@ -339,19 +347,23 @@ impl Repository {
     /// What the storage or the index says; damage is in the report instead.
     pub fn rebuild_index(&self) -> Result<RebuildReport, Error> {
         self.forget_index();
+        self.forget_damage();
         self.neighbourhood.clear();
         #[cfg(test)]
         if self.index_in_memory {
             // It is made anew whenever it is opened, and takes in every pack.
             return Ok(RebuildReport::default());
         }
-        let outcome = index::rebuild(&self.index_folder, self.id(), &*self.backend, self.memory_bytes / 4)?;
+        let outcome =
+            index::rebuild(&self.index_folder, self.id(), (&*self.backend, &*self.damage()?), self.memory_bytes / 4)?;
+        let unreadable_segments = outcome.unreadable_segments.iter().map(|(id, _)| *id).collect();
         let segments = outcome.unreadable_segments.into_iter().map(|(_, error)| error);
         let packs = outcome.unreadable_packs.into_iter().map(|(_, error)| error);
         Ok(RebuildReport {
             segments: outcome.segments,
             packs: self.packs()?.len() as u64,
             adopted_packs: outcome.adopted_packs,
+            unreadable_segments,
             damage: segments.chain(packs).collect(),
             segments_not_written: outcome.not_written,
         })

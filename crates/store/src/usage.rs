@@ -80,6 +80,11 @@ impl Reached {
         self.packs.keys().copied()
     }
 
+    /// Whether this chunk or node was not found.
+    pub(crate) fn misses(&self, id: &ChunkId) -> bool {
+        self.missing.contains(id)
+    }
+
     /// Whether everything that was wanted was found.
     pub(crate) fn is_whole(&self) -> bool {
         self.missing.is_empty()

@@ -43,9 +43,19 @@ pub fn run(context: &Context, volume: Option<&VolumeId>) -> anyhow::Result<()> {
         listed.push((record, protection));
     }
     listed.sort_by(|(a, _), (b, _)| (&a.volume, a.created_at, a.id).cmp(&(&b.volume, b.created_at, b.id)));
-    let all: Vec<BackupFacts> =
-        listed.iter().map(|(record, protection)| BackupFacts::new(record, *protection)).collect();
+    let all: Vec<BackupFacts> = listed
+        .iter()
+        .map(|(record, protection)| {
+            BackupFacts::new(record, *protection).with_damage(marks.get(&record.volume, record.id))
+        })
+        .collect();
     context.answer(&all, || table(&listed))?;
+    for (record, _) in &listed {
+        if let Some(damage) = marks.get(&record.volume, record.id).and_then(|mark| mark.damaged) {
+            let lost = size::show(damage.bytes);
+            note(&format!("cinderblock: backup {} of {} is damaged: {lost} are lost", record.id, record.volume));
+        }
+    }
     if damaged > 0 {
         let records = number::counted(damaged, "backup");
         anyhow::bail!("{records} cannot be read: restore the named objects of the repository, or delete the backups");

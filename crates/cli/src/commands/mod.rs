@@ -11,6 +11,7 @@ mod protect;
 mod prune;
 mod rebuild_index;
 mod records;
+mod repair;
 mod restore;
 mod sessions;
 mod show;
@@ -32,6 +33,7 @@ pub fn run(command: &Command, context: &Context) -> anyhow::Result<()> {
         Command::Protect(arguments) => protect::run(context, arguments),
         Command::Prune(arguments) => prune::run(context, arguments),
         Command::Verify { backups, read_data } => verify::run(context, backups, *read_data),
+        Command::Repair(arguments) => repair::run(context, arguments),
         Command::RebuildIndex => rebuild_index::run(context),
         Command::Copy(arguments) => copy::run(context, arguments),
         Command::Gc(arguments) => gc::run(context, arguments),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Context as _;
-use cinderblock_store::{Chunking, Record};
+use cinderblock_store::{Chunking, Mark, Record};
 use serde::Serialize;
 
 use crate::context::Context;
@@ -25,23 +25,23 @@ pub fn run(context: &Context, backup: &str) -> anyhow::Result<()> {
     let (volume, id) = repository.find_backup(backup)?;
     let record = repository.record(&volume, id)?;
     // A record can be shown although its mark cannot.
-    let (protection, unknown) = match repository.mark(&volume, id) {
-        Ok(mark) => (Protection::of(mark.as_ref()), None),
-        Err(error) => (Protection::Unknown, Some(error)),
+    let (mark, protection, unknown) = match repository.mark(&volume, id) {
+        Ok(mark) => (mark.clone(), Protection::of(mark.as_ref()), None),
+        Err(error) => (None, Protection::Unknown, Some(error)),
     };
     let shown = Shown {
-        backup: BackupFacts::new(&record, protection),
+        backup: BackupFacts::new(&record, protection).with_damage(mark.as_ref()),
         attributes: record.attributes.keys().map(String::as_str).collect(),
         packs: record.data_packs.len() + record.map_packs.len(),
     };
-    context.answer(&shown, || text(&record, &shown, protection))?;
+    context.answer(&shown, || text(&record, &shown, protection, mark.as_ref()))?;
     match unknown {
         Some(error) => Err(error).context("it is not known whether the backup is protected"),
         None => Ok(()),
     }
 }
 
-fn text(record: &Record, shown: &Shown, protection: Protection) -> String {
+fn text(record: &Record, shown: &Shown, protection: Protection, mark: Option<&Mark>) -> String {
     let statistics = &record.statistics;
     let parent = record.parent.map_or_else(|| "none".to_owned(), |id| id.to_string());
     let chunker = match record.chunking {
@@ -74,6 +74,10 @@ fn text(record: &Record, shown: &Shown, protection: Protection) -> String {
         ("packs", number::grouped(shown.packs as u64)),
         ("took", number::duration(Duration::from_millis(statistics.milliseconds))),
     ]);
+    if let Some(damage) = mark.and_then(|mark| mark.damaged) {
+        let found = facts::time(damage.found_at);
+        facts.push(("damaged", format!("{} lost, found {found}", exact(damage.bytes))));
+    }
     if !shown.attributes.is_empty() {
         facts.push(("attributes", shown.attributes.join(", ")));
     }

@@ -31,7 +31,7 @@ struct Object<'a> {
 }
 
 #[derive(Serialize)]
-struct Backup<'a> {
+pub(super) struct Backup<'a> {
     volume_id: &'a str,
     backup_id: String,
     /// Why nothing of it can be read, where that is so.
@@ -46,6 +46,17 @@ struct Lost {
     length: u64,
 }
 
+impl<'a> From<&'a DamagedBackup> for Backup<'a> {
+    fn from(damaged: &'a DamagedBackup) -> Self {
+        Self {
+            volume_id: damaged.volume.as_str(),
+            backup_id: damaged.id.to_string(),
+            reason: damaged.reason.as_deref(),
+            lost: damaged.lost.iter().map(|lost| Lost { offset: lost.offset, length: lost.length }).collect(),
+        }
+    }
+}
+
 impl<'a> From<&'a VerifyReport> for Verified<'a> {
     fn from(report: &'a VerifyReport) -> Self {
         let objects = report.damaged_objects.iter().map(|damaged| Object {
@@ -53,12 +64,7 @@ impl<'a> From<&'a VerifyReport> for Verified<'a> {
             offset: damaged.offset,
             reason: &damaged.reason,
         });
-        let backups = report.damaged_backups.iter().map(|damaged| Backup {
-            volume_id: damaged.volume.as_str(),
-            backup_id: damaged.id.to_string(),
-            reason: damaged.reason.as_deref(),
-            lost: damaged.lost.iter().map(|lost| Lost { offset: lost.offset, length: lost.length }).collect(),
-        });
+        let backups = report.damaged_backups.iter().map(Backup::from);
         Self {
             clean: report.is_clean(),
             backups: report.backups,
@@ -89,12 +95,14 @@ pub fn run(context: &Context, backups: &[String], read_data: bool) -> anyhow::Re
     context.answer(&Verified::from(&report), || format!("{}\n{}", checked(&report, read_data), damage(&report)))?;
     let objects = number::counted(report.damaged_objects.len() as u64, "damaged object");
     if report.damaged_backups.is_empty() {
-        anyhow::bail!("{objects}, and every backup can be restored without: see Healing in docs/operations.md")
+        anyhow::bail!(
+            "{objects}, and every backup can be restored without: 'cinderblock repair --read-data' notes them"
+        )
     }
     let backups =
         format!("{} cannot be restored whole", number::counted(report.damaged_backups.len() as u64, "backup"));
     anyhow::bail!(
-        "{objects}, {backups}: restore the objects from a copy of the repository; where there is none, docs/operations.md says how to heal from volumes that still exist"
+        "{objects}, {backups}: 'cinderblock repair --read-data', with --from a volume or --from-repo a copy of the repository, heals what these still have"
     )
 }
 
@@ -142,7 +150,7 @@ fn damage(report: &VerifyReport) -> String {
     text
 }
 
-fn lost(damaged: &DamagedBackup) -> String {
+pub(super) fn lost(damaged: &DamagedBackup) -> String {
     let DamagedBackup { volume, id, reason, lost, .. } = damaged;
     let bytes = lost.iter().fold(0, |sum: u64, extent| sum.saturating_add(extent.length));
     let extents = number::counted(lost.len() as u64, "extent");

@@ -24,6 +24,8 @@ pub struct BackupFacts {
     compression: String,
     protected: bool,
     protected_until: Option<String>,
+    /// Bytes of the volume that the last repair found to be lost.
+    damaged_bytes: Option<u64>,
 }
 
 /// Whether a backup is protected from being deleted.
@@ -68,6 +70,11 @@ impl Protection {
 }
 
 impl BackupFacts {
+    /// The same with what its mark says to be lost.
+    pub fn with_damage(self, mark: Option<&Mark>) -> Self {
+        Self { damaged_bytes: mark.and_then(|mark| mark.damaged).map(|damage| damage.bytes), ..self }
+    }
+
     /// The facts of a backup that may be protected.
     pub fn new(record: &Record, protection: Protection) -> Self {
         Self { protected: !protection.is_none(), protected_until: protection.until(), ..Self::from(record) }
@@ -100,6 +107,7 @@ impl From<&Record> for BackupFacts {
             compression: record.compression.clone(),
             protected: false,
             protected_until: None,
+            damaged_bytes: None,
         }
     }
 }

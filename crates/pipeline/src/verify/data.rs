@@ -1,6 +1,6 @@
 //! Checking packs: their directories, and every chunk's bytes.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -23,6 +23,8 @@ pub(super) struct Damage {
     objects: Mutex<Vec<DamagedObject>>,
     /// Chunks and map nodes with a damaged copy, until an intact one is found.
     chunks: Mutex<HashSet<ChunkId>>,
+    /// Where in packs the bytes are wrong.
+    slots: Mutex<BTreeMap<PackId, BTreeSet<u32>>>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -41,6 +43,16 @@ impl Damage {
     /// The chunks that are lost.
     pub(super) fn chunks(&self) -> HashSet<ChunkId> {
         lock(&self.chunks).clone()
+    }
+
+    fn add_slots(&self, pack: PackId, lost: &[(u32, ChunkId)]) {
+        lock(&self.slots).entry(pack).or_default().extend(lost.iter().map(|(slot, _)| *slot));
+        lock(&self.chunks).extend(lost.iter().map(|(_, id)| *id));
+    }
+
+    /// Where in packs the bytes are wrong.
+    pub(super) fn into_slots(self) -> BTreeMap<PackId, BTreeSet<u32>> {
+        self.slots.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Each place once, in order.
@@ -116,12 +128,14 @@ impl<'a> DataCheck<'a> {
         self.count_read(around);
         if read_data {
             Progress::add(&self.control.progress.done_bytes, around);
-            reads(&pack).par_iter().try_for_each(|read| self.read(&pack, *read))?;
+            // What is noted already is no news.
+            let noted = self.repository.damaged_slots(id)?;
+            reads(&pack).par_iter().try_for_each(|read| self.read(&pack, &noted, *read))?;
         }
         Ok(())
     }
 
-    fn read(&self, pack: &PackReader, read: Read) -> Result<(), Error> {
+    fn read(&self, pack: &PackReader, noted: &BTreeSet<u32>, read: Read) -> Result<(), Error> {
         self.control.cancel.check(false)?;
         let frames = pack.directory().frames().get(read.first as usize..read.end as usize).unwrap_or_default();
         let largest = frames.iter().map(|frame| frame.plain_bytes as usize).max().unwrap_or(0);
@@ -132,42 +146,55 @@ impl<'a> DataCheck<'a> {
             Ok(()) => {
                 self.count_read(read.bytes);
                 for number in read.first..read.end {
-                    self.frame(pack, number, read.from, stored, plain);
+                    self.frame(pack, noted, (number, read.from), stored, plain);
                 }
             }
             Err(error) if error.is_not_found() => {}
             // A disk that can't read a sector has lost what is in it, and more may be found elsewhere.
             Err(error) => {
+                let mut lost: Vec<_> = (read.first..read.end).flat_map(|number| slots(pack, number)).collect();
+                lost.retain(|(slot, _)| !noted.contains(slot));
+                if lost.is_empty() {
+                    return Ok(());
+                }
                 let mut damaged = DamagedObject::new(pack.object().to_string(), error.into());
                 damaged.offset = read.from;
                 self.damage.add(damaged);
-                let lost = (read.first..read.end).flat_map(|number| pack.directory().frame_chunks(number));
-                lock(&self.damage.chunks).extend(lost.map(|(id, _)| id));
+                // A read that failed may succeed another time: that is nothing to note.
+                lock(&self.damage.chunks).extend(lost.into_iter().map(|(_, id)| id));
             }
         }
         Progress::add(&self.control.progress.done_bytes, read.bytes);
         Ok(())
     }
 
-    fn frame(&self, pack: &PackReader, number: u32, from: u64, stored: &[u8], plain: &mut Vec<u8>) {
+    fn frame(
+        &self,
+        pack: &PackReader,
+        noted: &BTreeSet<u32>,
+        (number, from): (u32, u64),
+        stored: &[u8],
+        plain: &mut Vec<u8>,
+    ) {
         let directory = pack.directory();
         let offset = directory.frame_offset(number).unwrap_or(0);
         let (mut lost, mut count) = (Vec::new(), 0);
         let reason = match decode(pack, number, from, stored, plain) {
             Ok(bytes) => {
                 let mut rest = bytes;
-                for (id, place) in directory.frame_chunks(number) {
+                let first = directory.first_slot(number).unwrap_or(0);
+                for (slot, (id, place)) in (first..).zip(directory.frame_chunks(number)) {
                     count += 1;
                     let chunk = rest.split_at_checked(place.length as usize);
                     rest = chunk.map_or(&[], |(_, after)| after);
                     if !chunk.is_some_and(|(chunk, _)| frame::is_authentic(pack.content(), &id, chunk)) {
-                        lost.push(id);
+                        lost.push((slot, id));
                     }
                 }
                 format!("{} of the {count} chunks in this frame have other bytes", lost.len())
             }
             Err(error) => {
-                lost.extend(directory.frame_chunks(number).map(|(id, _)| id));
+                lost.extend(slots(pack, number));
                 match error {
                     StoreError::Damaged { reason, .. } => reason,
                     other => super::report::in_full(&other),
@@ -175,9 +202,10 @@ impl<'a> DataCheck<'a> {
             }
         };
         self.chunks.fetch_add(count, Ordering::Relaxed);
+        lost.retain(|(slot, _)| !noted.contains(slot));
         if !lost.is_empty() {
             self.damage.add(DamagedObject { object: pack.object().to_string(), offset, reason });
-            lock(&self.damage.chunks).extend(lost);
+            self.damage.add_slots(pack.id(), &lost);
         }
     }
 
@@ -213,6 +241,12 @@ impl<'a> DataCheck<'a> {
         }
         Ok(())
     }
+}
+
+/// The chunks of a frame, by slot.
+fn slots(pack: &PackReader, number: u32) -> impl Iterator<Item = (u32, ChunkId)> + '_ {
+    let first = pack.directory().first_slot(number).unwrap_or(0);
+    (first..).zip(pack.directory().frame_chunks(number).map(|(id, _)| id))
 }
 
 /// A pack's frames, cut into reads.

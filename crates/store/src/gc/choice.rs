@@ -61,7 +61,7 @@ impl Choice {
                 Ok((session, packs)) => {
                     for pack in packs {
                         if left.remove(&pack.id) {
-                            choice.consider(marking, criteria, session, &pack)?;
+                            choice.consider(repository, (marking, criteria), session, &pack)?;
                         } else if !criteria.packs.contains_key(&pack.id) && is_gone(repository, pack.id)? {
                             choice.gone.insert(pack.id);
                         }
@@ -75,7 +75,9 @@ impl Choice {
         }
         for id in left {
             match PackReader::open(backend, repository.id(), id) {
-                Ok(pack) => choice.consider(marking, criteria, pack.session(), &PackSummary::of_reader(&pack))?,
+                Ok(pack) => {
+                    choice.consider(repository, (marking, criteria), pack.session(), &PackSummary::of_reader(&pack))?
+                }
                 Err(Error::PackMissing { .. }) => {}
                 Err(error) if error.is_damage() => choice.damage.push(error),
                 Err(error) => return Err(error),
@@ -88,13 +90,16 @@ impl Choice {
 
     fn consider(
         &mut self,
-        marking: &Marking,
-        criteria: &Criteria<'_>,
+        repository: &Repository,
+        (marking, criteria): (&Marking, &Criteria<'_>),
         session: SessionId,
         pack: &PackSummary,
     ) -> Result<(), Error> {
         let object_bytes = criteria.packs.get(&pack.id).copied().unwrap_or(pack.object_bytes);
         if criteria.condemned.contains(&pack.id) {
+            return Ok(());
+        }
+        if marking.is_last_resort(repository, pack.id)? {
             return Ok(());
         }
         let directory = Directory::new("an index segment", 0, pack.lists.clone(), false)?;
@@ -107,7 +112,9 @@ impl Choice {
             live += u64::from(entry.stored_bytes) * reached / u64::from(entry.chunks).max(1);
         }
         let all = directory.stored_bytes();
-        let sparse = live.saturating_mul(100) < all.saturating_mul(criteria.repack_below.into());
+        // One that is damaged in part goes as soon as what is right in it has been copied.
+        let sparse =
+            marking.is_damaged(pack.id) || live.saturating_mul(100) < all.saturating_mul(criteria.repack_below.into());
         if any && !sparse {
             return Ok(());
         }

@@ -1,7 +1,9 @@
 //! [`Marking`]: what the records reach, and what stands in the way of knowing it.
 
 use std::collections::{BTreeSet, HashSet};
+use std::sync::Arc;
 
+use crate::damage::Notes;
 use crate::error::Error;
 use crate::fence;
 use crate::gc::{Observer, Progress};
@@ -13,6 +15,8 @@ use crate::usage::Reached;
 #[derive(Debug, Default)]
 pub(super) struct Marking {
     pub reached: Reached,
+    /// Damage that was known: what is noted later may be the very copy that was marked.
+    notes: Arc<Notes>,
     /// Records that were walked.
     marked: HashSet<(VolumeId, BackupId)>,
     /// The sessions that wrote them.
@@ -66,16 +70,39 @@ impl Marking {
 
     /// Marks everything; once more with an index that was made anew where something is missing, for the index is only a cache.
     pub fn complete(repository: &Repository, observer: &Observer<'_>) -> Result<Self, Error> {
-        let mut marking = Self::default();
+        let mut marking = Self { notes: repository.damage()?, ..Self::default() };
         marking.mark_new(repository, observer)?;
         if marking.reached.is_whole() {
             return Ok(marking);
         }
         repository.forget_packs();
         repository.rebuild_index()?;
-        let mut marking = Self::default();
+        let mut marking = Self { notes: repository.damage()?, ..Self::default() };
         marking.mark_new(repository, observer)?;
         Ok(marking)
+    }
+
+    /// Whether damage was noted since.
+    pub fn is_outdated(&self, repository: &Repository) -> Result<bool, Error> {
+        Ok(*self.notes != *repository.damage()?)
+    }
+
+    /// Whether a pack has, with wrong bytes, what is needed and is nowhere else: it is kept for whoever can read more of it.
+    pub fn is_last_resort(&self, repository: &Repository, id: PackId) -> Result<bool, Error> {
+        let Some(slots) = self.notes.get(&id) else { return Ok(false) };
+        let pack = match repository.pack(id) {
+            Ok(pack) => pack,
+            Err(Error::PackMissing { .. }) => return Ok(false),
+            Err(error) if error.is_damage() => return Ok(true),
+            Err(error) => return Err(error),
+        };
+        let mut ids = slots.iter().filter_map(|slot| pack.directory().ids().get(*slot as usize));
+        Ok(ids.any(|id| self.reached.misses(id)))
+    }
+
+    /// Whether something in a pack is noted as damaged.
+    pub fn is_damaged(&self, id: PackId) -> bool {
+        self.notes.contains_key(&id)
     }
 
     /// Packs in which something is marked.

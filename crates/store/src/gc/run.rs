@@ -189,7 +189,7 @@ impl Run<'_> {
             }
             None => Marking::complete(repository, self.observer)?,
         };
-        if !marking.reached.is_whole() {
+        if !marking.reached.is_whole() || marking.is_outdated(repository)? {
             marking = Marking::complete(repository, self.observer)?;
         }
         if !skips(Step::FreshListing) && !marking.packs().all(|id| there.contains_key(&id)) {
@@ -212,6 +212,13 @@ impl Run<'_> {
         let kept: HashSet<PackId> = marking.packs().filter(|id| condemned.contains(id)).collect();
         self.report.damage.extend(copied.damage);
         let mut doomed: HashSet<PackId> = ours.values().copied().flatten().copied().collect();
+        let mut last_resorts = HashSet::new();
+        for id in &doomed {
+            if marking.is_last_resort(repository, *id)? {
+                last_resorts.insert(*id);
+            }
+        }
+        doomed.retain(|id| !last_resorts.contains(id));
         if !skips(Step::Salvage) {
             doomed.retain(|id| !kept.contains(id));
         }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashSet};
 
+use crate::damage;
 use crate::error::Error;
 use crate::fence;
 use crate::gc::{Observer, Progress};
@@ -80,5 +81,6 @@ pub(super) fn sweep(
         observer.tell(&Progress::Deleting { done, total: condemned.len() as u64 })?;
         fence::delete(backend, &layout::pack(id)?)?;
     }
+    damage::remove_notes(backend, condemned)?;
     Ok(replacer.written_bytes)
 }

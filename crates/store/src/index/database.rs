@@ -7,6 +7,7 @@ use rocksdb::{
     WaitForCompactOptions, WriteBatch, WriteOptions,
 };
 
+use crate::damage::Notes;
 use crate::error::Error;
 use crate::id::{ChunkId, PackId, RepositoryId, SegmentId};
 use crate::index::Index;
@@ -201,8 +202,8 @@ impl Database {
         Ok(found.is_some())
     }
 
-    /// Adds those of the packs that it does not know yet.
-    pub(crate) fn add(&self, packs: &[PackSummary]) -> Result<(), Error> {
+    /// Adds those of the packs that it does not know yet, but for slots that are noted as damaged: they must not hide another copy.
+    pub(crate) fn add(&self, packs: &[PackSummary], notes: &Notes) -> Result<(), Error> {
         let chunks = self.chunks()?;
         for pack in packs {
             if self.has_pack(pack.id)? {
@@ -216,7 +217,11 @@ impl Database {
             batch.put(KEY_NEXT_PACK, (number + 1).to_be_bytes());
             batch.put(key(PREFIX_PACK, &number.to_be_bytes()), entry.encode());
             batch.put(key(PREFIX_PACK_NUMBER, pack.id.as_bytes()), number.to_be_bytes());
+            let damaged = notes.get(&pack.id);
             for (slot, id) in pack.lists.ids.iter().enumerate() {
+                if damaged.is_some_and(|damaged| damaged.contains(&(slot as u32))) {
+                    continue;
+                }
                 let slot = (slot as u16).to_be_bytes();
                 let [a, b, c, d] = number.to_be_bytes();
                 batch.put_cf(chunks, chunk_key(id), [a, b, c, d, slot[0], slot[1]]);

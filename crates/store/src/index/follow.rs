@@ -5,6 +5,7 @@ use std::path::Path;
 
 use cinderblock_backend::Backend;
 
+use crate::damage::Notes;
 use crate::error::Error;
 use crate::id::{PackId, RepositoryId, SegmentId, SessionId};
 use crate::index::database::Database;
@@ -34,7 +35,7 @@ pub(crate) struct RebuildOutcome {
 pub(crate) fn open(
     folder: &Path,
     repository: RepositoryId,
-    backend: &dyn Backend,
+    (backend, notes): (&dyn Backend, &Notes),
     cache_bytes: usize,
 ) -> Result<Option<Database>, Error> {
     let path = folder.join("index");
@@ -48,7 +49,7 @@ pub(crate) fn open(
             return Ok(Some(database));
         }
         let lock = Lock::exclusive(folder)?;
-        follow(&path, repository, backend, cache_bytes, false)?;
+        follow(&path, repository, (backend, notes), cache_bytes, false)?;
         drop(lock);
     }
     let _lock = Lock::shared(folder)?;
@@ -99,11 +100,11 @@ fn packs_went(database: &Database, backend: &dyn Backend, known: &HashSet<Segmen
 pub(crate) fn rebuild(
     folder: &Path,
     repository: RepositoryId,
-    backend: &dyn Backend,
+    (backend, notes): (&dyn Backend, &Notes),
     cache_bytes: usize,
 ) -> Result<RebuildOutcome, Error> {
     let _lock = Lock::exclusive(folder)?;
-    follow(&folder.join("index"), repository, backend, cache_bytes, true)
+    follow(&folder.join("index"), repository, (backend, notes), cache_bytes, true)
 }
 
 fn remove(path: &Path) -> Result<(), Error> {
@@ -120,7 +121,7 @@ fn remove(path: &Path) -> Result<(), Error> {
 fn follow(
     path: &Path,
     repository: RepositoryId,
-    backend: &dyn Backend,
+    (backend, notes): (&dyn Backend, &Notes),
     cache_bytes: usize,
     mut anew: bool,
 ) -> Result<RebuildOutcome, Error> {
@@ -134,7 +135,7 @@ fn follow(
         match usable {
             Ok(Some(database)) if forget_gone(&database, backend, (&known, &wanted), &mut orphans)? => {
                 let mut outcome = RebuildOutcome::default();
-                add_segments(&database, repository, backend, wanted.difference(&known), None, &mut outcome)?;
+                add_segments(&database, repository, (backend, notes), wanted.difference(&known), None, &mut outcome)?;
                 // What a damaged segment named is found by making the index anew, once.
                 if outcome.unreadable_segments.is_empty() && all_named(&database, &orphans, &wanted)? {
                     database.finish()?;
@@ -150,8 +151,8 @@ fn follow(
     let database = Database::open_to_write(path, cache_bytes)?;
     let mut outcome = RebuildOutcome::default();
     let packs: HashMap<PackId, u64> = listing::packs(backend)?;
-    add_segments(&database, repository, backend, wanted.iter(), Some(&packs), &mut outcome)?;
-    adopt_packs(&database, repository, backend, &packs, &mut outcome)?;
+    add_segments(&database, repository, (backend, notes), wanted.iter(), Some(&packs), &mut outcome)?;
+    adopt_packs(&database, repository, (backend, notes), &packs, &mut outcome)?;
     // Last: an index that was not finished is not taken for one.
     database.label(repository)?;
     database.finish()?;
@@ -196,7 +197,7 @@ fn all_named(database: &Database, orphans: &HashSet<PackId>, segments: &HashSet<
 fn add_segments<'a>(
     database: &Database,
     repository: RepositoryId,
-    backend: &dyn Backend,
+    (backend, notes): (&dyn Backend, &Notes),
     segments: impl Iterator<Item = &'a SegmentId>,
     there: Option<&HashMap<PackId, u64>>,
     outcome: &mut RebuildOutcome,
@@ -206,7 +207,7 @@ fn add_segments<'a>(
             Ok((_, mut packs)) => {
                 // A pack that is lost must not hide a chunk's other copy.
                 packs.retain(|pack| there.is_none_or(|there| there.contains_key(&pack.id)));
-                database.add(&packs)?;
+                database.add(&packs, notes)?;
                 database.add_segment(*id, &packs)?;
             }
             // Damage costs speed, not data: a rebuild reads the packs themselves. It is marked as read, or every
@@ -227,7 +228,7 @@ fn add_segments<'a>(
 fn adopt_packs(
     database: &Database,
     repository: RepositoryId,
-    backend: &dyn Backend,
+    (backend, notes): (&dyn Backend, &Notes),
     there: &HashMap<PackId, u64>,
     outcome: &mut RebuildOutcome,
 ) -> Result<(), Error> {
@@ -240,7 +241,7 @@ fn adopt_packs(
         match PackReader::open(backend, repository, id) {
             Ok(pack) => {
                 let summary = PackSummary::of_reader(&pack);
-                database.add(std::slice::from_ref(&summary))?;
+                database.add(std::slice::from_ref(&summary), notes)?;
                 outcome.adopted_packs += 1;
                 let packs = pending.entry(pack.session()).or_default();
                 packs.push(summary);

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use cinderblock_backend::Backend;
 
+use crate::damage::Notes;
 use crate::error::Error;
 use crate::id::{ChunkId, PackId, RepositoryId, SegmentId};
 use crate::index::{Index, PackEntry};
@@ -19,7 +20,7 @@ pub(crate) struct MemoryIndex {
 }
 
 impl MemoryIndex {
-    pub(crate) fn load(backend: &dyn Backend, repository: RepositoryId) -> Result<Self, Error> {
+    pub(crate) fn load(backend: &dyn Backend, repository: RepositoryId, notes: &Notes) -> Result<Self, Error> {
         let mut index = Self::default();
         let segments: BTreeSet<SegmentId> = listing::segments(backend)?;
         let mut named = Vec::new();
@@ -33,13 +34,13 @@ impl MemoryIndex {
         let there: BTreeMap<PackId, u64> = listing::packs(backend)?;
         // A pack that is lost must not hide a chunk's other copy: what is added last counts.
         let (here, lost): (Vec<_>, Vec<_>) = named.iter().partition(|pack| there.contains_key(&pack.id));
-        lost.into_iter().chain(here).for_each(|pack| index.add(pack));
+        lost.into_iter().chain(here).for_each(|pack| index.add(pack, notes));
         for id in there.into_keys() {
             if index.packs.contains_key(&id) {
                 continue;
             }
             match PackReader::open(backend, repository, id) {
-                Ok(pack) => index.add(&PackSummary::of_reader(&pack)),
+                Ok(pack) => index.add(&PackSummary::of_reader(&pack), notes),
                 Err(error) if error.is_damage() => {}
                 Err(error) => return Err(error),
             }
@@ -47,10 +48,13 @@ impl MemoryIndex {
         Ok(index)
     }
 
-    fn add(&mut self, pack: &PackSummary) {
+    fn add(&mut self, pack: &PackSummary, notes: &Notes) {
+        let damaged = notes.get(&pack.id);
         let content = if pack.map { Content::Map } else { Content::Data };
         self.packs.insert(pack.id, PackEntry { id: pack.id, content, object_bytes: pack.object_bytes });
-        self.chunks.extend(pack.lists.ids.iter().zip(0..).map(|(id, slot)| (*id, (pack.id, slot))));
+        let slots = pack.lists.ids.iter().zip(0..);
+        let slots = slots.filter(|(_, slot)| damaged.is_none_or(|damaged| !damaged.contains(slot)));
+        self.chunks.extend(slots.map(|(id, slot)| (*id, (pack.id, slot))));
     }
 }
 

@@ -133,6 +133,11 @@ impl Session<'_> {
         Ok(())
     }
 
+    /// Whether a pack is about to be deleted: what is in it does not count as stored.
+    pub fn avoids(&self, pack: PackId) -> bool {
+        self.condemned.contains(&pack)
+    }
+
     /// Gives a sign of life, if the last one is 5 minutes ago (twice the storage's settle delay, where that is more): to be called now
     /// and then.
     ///

@@ -1,0 +1,241 @@
+//! Damage notes: slots of packs whose bytes were found to be wrong.
+//!
+//! A pack never changes, so what is wrong in it stays wrong. `damage/<pack id>/<number>` lists slots of one pack; a later finding is a
+//! further note with the next number, and all that can be read count together. Whoever looks for a chunk treats a noted slot as
+//! absent: a writer stores the chunk again, a reader and a garbage collector take another copy. Notes go when their pack is gone.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use bincode::{Decode, Encode};
+use cinderblock_backend::Backend;
+
+use crate::codec;
+use crate::error::Error;
+use crate::fence;
+use crate::id::{PackId, RepositoryId, SessionId};
+use crate::layout;
+use crate::object::{HEADER_BYTES, Header, Kind, get_envelope, put_envelope};
+use crate::pack::PACK_MAX_CHUNKS;
+use crate::repository::Repository;
+use crate::time::Timestamp;
+
+/// How often a writer takes the next number because another one has taken it.
+const MAX_ATTEMPTS: usize = 100;
+
+/// Noted slots, by pack.
+pub(crate) type Notes = HashMap<PackId, BTreeSet<u32>>;
+
+/// What a process knows of the notes.
+#[derive(Debug, Default)]
+pub(crate) struct Known {
+    /// None: they are read when they are next needed.
+    current: RwLock<Option<Arc<Notes>>>,
+    last: RwLock<Arc<Notes>>,
+}
+
+/// A note. 16,384 slots, the most that a pack has, take 48 KiB.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+struct Note {
+    found_at: i64,
+    host: String,
+    /// Ascending.
+    slots: Vec<u32>,
+}
+
+impl Note {
+    fn put(
+        &self,
+        backend: &dyn Backend,
+        (repository, session): (RepositoryId, SessionId),
+        pack: PackId,
+        number: u32,
+    ) -> Result<(), Error> {
+        let header = Header { kind: Kind::Damage, repository, id: *pack.as_bytes(), session };
+        put_envelope(backend, &layout::damage(pack, number)?, &header, &codec::encode("a damage note", self)?).map(drop)
+    }
+
+    fn get(backend: &dyn Backend, repository: RepositoryId, pack: PackId, number: u32) -> Result<Self, Error> {
+        let name = layout::damage(pack, number)?;
+        let (header, body) = get_envelope(backend, &name, Kind::Damage)?;
+        header.expect(name.as_str(), &[Kind::Damage], repository, *pack.as_bytes())?;
+        let note: Self = codec::decode(name.as_str(), HEADER_BYTES as u64, &body)?;
+        let ascending = note.slots.is_sorted_by(|a, b| a < b);
+        if !ascending || note.slots.last().is_some_and(|slot| *slot as usize >= PACK_MAX_CHUNKS) {
+            return Err(Error::damaged(name, HEADER_BYTES as u64, "its slots are not those of a pack"));
+        }
+        Ok(note)
+    }
+}
+
+fn numbers(backend: &dyn Backend) -> Result<HashMap<PackId, Vec<u32>>, Error> {
+    let mut found: HashMap<PackId, Vec<u32>> = HashMap::new();
+    backend.list(layout::DAMAGE, &mut |info| {
+        if let Some((pack, number)) = layout::parse_damage(&info.name) {
+            found.entry(pack).or_default().push(number);
+        }
+        Ok(())
+    })?;
+    Ok(found)
+}
+
+/// Reads all notes. One that cannot be read says nothing: what it noted is found again.
+fn read(backend: &dyn Backend, repository: RepositoryId) -> Result<Notes, Error> {
+    let mut notes = Notes::new();
+    for (pack, numbers) in numbers(backend)? {
+        for number in numbers {
+            match Note::get(backend, repository, pack, number) {
+                Ok(note) => notes.entry(pack).or_default().extend(note.slots),
+                Err(Error::NewerFormat { .. } | Error::Unsupported { .. }) => {}
+                Err(Error::Backend(error)) if error.is_not_found() => {}
+                Err(error) if error.is_damage() => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    Ok(notes)
+}
+
+/// Removes the notes of packs that are gone.
+pub(crate) fn remove_notes(backend: &dyn Backend, gone: &HashSet<PackId>) -> Result<u64, Error> {
+    let mut removed = 0;
+    for (pack, numbers) in numbers(backend)?.into_iter().filter(|(pack, _)| gone.contains(pack)) {
+        for number in numbers {
+            fence::delete(backend, &layout::damage(pack, number)?)?;
+            removed += 1;
+        }
+    }
+    Ok(removed)
+}
+
+impl Repository {
+    /// The notes, read when they are first needed after they were forgotten.
+    pub(crate) fn damage(&self) -> Result<Arc<Notes>, Error> {
+        if let Some(notes) = &*self.damage.current.read().unwrap_or_else(PoisonError::into_inner) {
+            return Ok(Arc::clone(notes));
+        }
+        let notes = Arc::new(read(self.backend(), self.id())?);
+        self.take_notes(&notes);
+        Ok(notes)
+    }
+
+    fn take_notes(&self, notes: &Arc<Notes>) {
+        let mut last = self.damage.last.write().unwrap_or_else(PoisonError::into_inner);
+        *self.damage.current.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(notes));
+        if **last != **notes {
+            // Packs in memory were taken in without the new notes.
+            self.neighbourhood.clear();
+            *last = Arc::clone(notes);
+        }
+    }
+
+    /// Lets the notes be read anew when they are next needed.
+    pub(crate) fn forget_damage(&self) {
+        *self.damage.current.write().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// The slots of a pack whose bytes are known to be wrong.
+    ///
+    /// # Errors
+    /// What the storage says.
+    pub fn damaged_slots(&self, pack: PackId) -> Result<BTreeSet<u32>, Error> {
+        Ok(self.damage()?.get(&pack).cloned().unwrap_or_default())
+    }
+
+    /// Remembers, for every host, that the bytes of these slots are wrong; how many of them were not noted before. Durable when
+    /// this returns. `session` is the writer's; without one they are only taken as wrong by this process.
+    ///
+    /// # Errors
+    /// What the storage says.
+    pub fn note_damage(&self, session: Option<SessionId>, pack: PackId, slots: &BTreeSet<u32>) -> Result<usize, Error> {
+        let known = self.damage()?;
+        let new: Vec<u32> = match known.get(&pack) {
+            Some(known) => slots.difference(known).copied().collect(),
+            None => slots.iter().copied().collect(),
+        };
+        if new.is_empty() {
+            return Ok(0);
+        }
+        if let Some(session) = session {
+            let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+            let note = Note { found_at: Timestamp::now().microseconds(), host, slots: new.clone() };
+            let mut number =
+                numbers(self.backend())?.remove(&pack).and_then(|numbers| numbers.into_iter().max()).unwrap_or(0);
+            let mut attempts = 0;
+            loop {
+                (number, attempts) = (number.saturating_add(1), attempts + 1);
+                match note.put(self.backend(), (self.id(), session), pack, number) {
+                    Err(Error::Backend(error)) if error.is_already_exists() && attempts < MAX_ATTEMPTS => {}
+                    other => break other?,
+                }
+            }
+        }
+        let mut notes = (*known).clone();
+        notes.entry(pack).or_default().extend(&new);
+        self.take_notes(&Arc::new(notes));
+        self.forget_index();
+        Ok(new.len())
+    }
+
+    /// Removes notes of packs that are gone; how many.
+    ///
+    /// # Errors
+    /// What the storage says.
+    pub fn remove_stale_notes(&self) -> Result<u64, Error> {
+        let mut gone = HashSet::new();
+        for pack in numbers(self.backend())?.into_keys() {
+            match self.backend().size(&layout::pack(pack)?) {
+                Err(error) if error.is_not_found() => drop(gone.insert(pack)),
+                other => drop(other?),
+            }
+        }
+        let removed = if gone.is_empty() { 0 } else { remove_notes(self.backend(), &gone)? };
+        if removed > 0 {
+            self.forget_damage();
+        }
+        Ok(removed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cinderblock_backend::Memory;
+
+    const REPOSITORY: RepositoryId = RepositoryId::from_bytes([9; 16]);
+    const SESSION: SessionId = SessionId::from_bytes([3; 16]);
+    const PACK: PackId = PackId::from_bytes([1; 16]);
+
+    #[test]
+    fn golden_bytes() -> Result<(), Error> {
+        let backend = Memory::new();
+        let note = Note { found_at: -1, host: "h".to_owned(), slots: vec![0, 300] };
+        note.put(&backend, (REPOSITORY, SESSION), PACK, 7)?;
+        let bytes = backend.get(&layout::damage(PACK, 7)?, 1 << 20)?;
+        let mut expected = b"CINDRBLK\x0a\x01\0\0\0\0\0\0".to_vec();
+        expected.extend([9; 16]);
+        expected.extend([1; 16]);
+        expected.extend([3; 16]);
+        expected.extend(b"\x01\x01h\x02\x00\xfb\x2c\x01");
+        expected.extend(crate::object::checksum(&[&expected]));
+        assert_eq!(bytes, expected);
+        assert_eq!(Note::get(&backend, REPOSITORY, PACK, 7)?, note);
+        Ok(())
+    }
+
+    #[test]
+    fn a_note_of_every_slot_fits_and_notes_add_up() -> Result<(), Error> {
+        let backend = Memory::new();
+        let all = Note { found_at: 1, host: "h".repeat(255), slots: (0..PACK_MAX_CHUNKS as u32).collect() };
+        all.put(&backend, (REPOSITORY, SESSION), PACK, 1)?;
+        assert_eq!(read(&backend, REPOSITORY)?.get(&PACK).map(BTreeSet::len), Some(PACK_MAX_CHUNKS));
+        let other = PackId::from_bytes([2; 16]);
+        for (number, slots) in [(1, vec![5]), (2, vec![4, 9]), (3, vec![9, 4]), (4, vec![PACK_MAX_CHUNKS as u32])] {
+            Note { slots, ..all.clone() }.put(&backend, (REPOSITORY, SESSION), other, number)?;
+        }
+        assert_eq!(read(&backend, REPOSITORY)?.get(&other), Some(&BTreeSet::from([4, 5, 9])), "two are no notes");
+        assert_eq!(remove_notes(&backend, &HashSet::from([other]))?, 4);
+        assert_eq!(read(&backend, REPOSITORY)?.len(), 1);
+        Ok(())
+    }
+}
