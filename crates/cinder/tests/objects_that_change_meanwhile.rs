@@ -18,7 +18,7 @@ const CHUNK: usize = (3 * 256 + 100) << 10;
 const NO_MEMORY: usize = 1 << 20;
 
 fn with_memory(memory_bytes: usize) -> Context {
-    let settings = Settings { threads: 2, memory_bytes, ..Settings::default() };
+    let settings = Settings { threads: 2, memory_bytes };
     Context { settings, ..context("none") }
 }
 

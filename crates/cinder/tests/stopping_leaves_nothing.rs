@@ -84,7 +84,7 @@ fn a_restore_that_is_cancelled_while_it_writes_says_so() {
     let cancel = CancelToken::default();
     // Each object is read once to be checked, before any is read to be written, because there is no memory to hold it.
     let storage = stops_at(&place.memory, Kind::ReadInto, 170, &cancel);
-    let settings = Settings { threads: 1, memory_bytes: 1 << 20, ..Settings::default() };
+    let settings = Settings { threads: 1, memory_bytes: 1 << 20 };
     let driver = driver_on(storage, Context { settings, ..cancellable(&cancel) }, CHUNK, BLOCK);
     let (outcome, existing) = place.restore_over(&driver, std::slice::from_ref(&backup), volume.len());
     assert!(matches!(outcome, Err(Error::BackupRestoreCancel { partly_written: true, .. })), "{outcome:?}");

@@ -19,12 +19,13 @@ fn members(document: &Value) -> Vec<&str> {
     document.as_object().unwrap().keys().map(String::as_str).collect()
 }
 
-const OF_A_BACKUP: [&str; 18] = [
+const OF_A_BACKUP: [&str; 19] = [
     "backup_id",
     "chunker",
     "chunks",
     "compression",
     "created_at",
+    "damaged_bytes",
     "description",
     "name",
     "new_bytes",

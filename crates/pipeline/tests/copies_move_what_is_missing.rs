@@ -180,7 +180,7 @@ fn what_is_lost_keeps_a_backup_from_the_target() {
         Some(bytes)
     });
     let error = copy(&fixture, &record, &other).unwrap_err();
-    assert!(matches!(error, Error::Uncopyable { offset: 0, .. }), "{error:?}");
+    assert!(matches!(error, Error::Uncopyable { .. }), "{error:?}");
     let cause = std::error::Error::source(&error).unwrap().to_string();
     assert!(cause.contains(object.as_str()), "{cause}");
     assert_eq!(other.backups(), 0);

@@ -72,12 +72,12 @@ fn whatever_fails_nothing_is_lost_and_the_next_collection_ends_it() -> TestResul
                 break;
             }
             failures += 1;
+            drop(repository);
+            let later = days_ahead(3, storage.clone(), cache.path())?;
             for (plan, bytes) in &kept {
-                let elsewhere = tempfile::tempdir()?;
-                assert_backup(&open(storage.clone(), elsewhere.path())?, &volume("vm"), plan.id, bytes);
+                assert_backup(&later, &volume("vm"), plan.id, bytes);
             }
             // What the failed one left, its announcement among it, goes when it was silent for long.
-            let later = days_ahead(3, storage.clone(), cache.path())?;
             collect(&later).map_err(|error| format!("after failure {n} ({performed}): {error}"))?;
             let report = collect(&later)?;
             assert!(report.waiting.is_empty() && report.doubts.is_empty() && report.missing == 0, "{n}: {report:?}");

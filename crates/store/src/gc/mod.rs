@@ -6,7 +6,7 @@
 //! 1. **Mark** what all records reach. Choose the packs with nothing, or little, that is reached, and whose writers are not at work.
 //! 2. **Copy** the little into packs of its own.
 //! 3. **Condemn** the packs: put a *collection* that names them. A writer that begins from now on treats them as absent.
-//! 4. **Wait** for the writers that have not seen it, or declare them ended ([`crate::fence`] tells how).
+//! 4. **Wait** for the writers that have not seen it, or declare them ended (`fence.rs` tells how).
 //! 5. **Mark again** what was committed meanwhile. What is needed and is only in condemned packs, anyone's, is copied out.
 //! 6. **Delete**: replace the segments that name the packs, delete these, and then the collection.
 //!

@@ -166,7 +166,9 @@ impl Session<'_> {
         next.number += 1;
         next.renewed_at = self.repository.clock().now().microseconds();
         change(&mut next);
-        next.put(self.repository.backend(), self.repository.id(), self.id)?;
+        let put = next.put(self.repository.backend(), self.repository.id(), self.id);
+        // It may have been made all the same.
+        put.inspect_err(|_| drop(fence::delete_session(self.repository.backend(), self.id, next.number)))?;
         *announced = next;
         let keep = if skips(Step::KeepRenewal) { 1 } else { 2 };
         if let Some(old) = announced.number.checked_sub(keep).filter(|old| *old > 0) {
@@ -348,8 +350,7 @@ impl Session<'_> {
         }
         // What can't be removed is harmless: a session that ended long ago is collected as a crashed one is.
         let newest = self.announced().number;
-        // One above: a renewal that failed may have been made.
-        for number in newest.saturating_sub(1).max(1)..=newest.saturating_add(1) {
+        for number in newest.saturating_sub(1).max(1)..=newest {
             let _ = fence::delete_session(self.repository.backend(), self.id, number);
         }
     }
