@@ -15,6 +15,7 @@ use crate::error::Error;
 use crate::fence;
 use crate::id::{PackId, RepositoryId, SessionId};
 use crate::layout;
+use crate::listing;
 use crate::object::{HEADER_BYTES, Header, Kind, get_envelope, put_envelope};
 use crate::pack::PACK_MAX_CHUNKS;
 use crate::repository::Repository;
@@ -184,9 +185,8 @@ impl Repository {
     pub fn remove_stale_notes(&self) -> Result<u64, Error> {
         let mut gone = HashSet::new();
         for pack in numbers(self.backend())?.into_keys() {
-            match self.backend().size(&layout::pack(pack)?) {
-                Err(error) if error.is_not_found() => drop(gone.insert(pack)),
-                other => drop(other?),
+            if !listing::exists(self.backend(), &layout::pack(pack)?)? {
+                gone.insert(pack);
             }
         }
         let removed = if gone.is_empty() { 0 } else { remove_notes(self.backend(), &gone)? };

@@ -87,18 +87,14 @@ pub(crate) fn is_fenced(backend: &dyn Backend, session: SessionId) -> Result<boo
 
 /// Whether a session was declared ended: a record of it does not count.
 pub(crate) fn is_buried(backend: &dyn Backend, session: SessionId) -> Result<bool, Error> {
-    match backend.size(&layout::tombstone(session)?) {
-        Ok(_) => Ok(true),
-        Err(error) if error.is_not_found() => Ok(false),
-        Err(error) => Err(error.into()),
-    }
+    listing::exists(backend, &layout::tombstone(session)?)
 }
 
 /// The sessions that were declared ended.
 pub(crate) fn tombstones(backend: &dyn Backend) -> Result<HashSet<SessionId>, Error> {
     let mut found = HashSet::new();
     backend.list(layout::TOMBSTONES, &mut |info| {
-        found.extend(info.name.file_name().parse::<SessionId>());
+        found.extend(layout::parse_tombstone(&info.name));
         Ok(())
     })?;
     Ok(found)
@@ -142,6 +138,19 @@ mod tests {
         collector(2).bury(session, now)?;
         collector(3).bury(session, now)?;
         assert!(is_fenced(&backend, session)? && is_buried(&backend, session)?);
+        assert_eq!(tombstones(&backend)?, HashSet::from([session]));
+        Ok(())
+    }
+
+    /// A collector removes the records of sessions that have a tombstone: it has to see the same ones as readers, who look for
+    /// the very name. It took any object below `tombstones/` whose last part is a session's id.
+    #[test]
+    fn what_is_not_named_as_a_tombstone_is_none() -> Result<(), Error> {
+        let (backend, session) = (Memory::new(), SessionId::from_bytes([1; 16]));
+        for name in [format!("tombstones/old/{session}"), "tombstones/README".to_owned()] {
+            backend.put(&cinderblock_backend::ObjectName::new(name)?, &[b"of somebody else"])?;
+        }
+        assert!(tombstones(&backend)?.is_empty() && !is_buried(&backend, session)?);
         Ok(())
     }
 }

@@ -72,6 +72,12 @@ pub(crate) fn parse_collection(object: &ObjectName) -> Option<CollectionId> {
     (collection(id).ok()?.as_str() == object.as_str()).then_some(id)
 }
 
+/// The session that is declared ended, if it is the name of a tombstone.
+pub(crate) fn parse_tombstone(object: &ObjectName) -> Option<SessionId> {
+    let session: SessionId = object.file_name().parse().ok()?;
+    (tombstone(session).ok()?.as_str() == object.as_str()).then_some(session)
+}
+
 /// The session that is asked and the collector that asks, if it is the name of a fence.
 pub(crate) fn parse_fence(object: &ObjectName) -> Option<(SessionId, SessionId)> {
     let (session, collector) = object.as_str().strip_prefix(FENCES)?.split_once('/')?;

@@ -26,6 +26,15 @@ pub(crate) fn packs<C: Default + Extend<(PackId, u64)>>(backend: &dyn Backend) -
     Ok(found)
 }
 
+/// Whether an object is there now: unlike a listing, this never lags.
+pub(crate) fn exists(backend: &dyn Backend, name: &ObjectName) -> Result<bool, Error> {
+    match backend.size(name) {
+        Ok(_) => Ok(true),
+        Err(error) if error.is_not_found() => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// Any one object whose name begins so, if there is one: the listing ends there.
 pub(crate) fn any(backend: &dyn Backend, prefix: &str) -> Result<Option<ObjectName>, Error> {
     let mut first = None;

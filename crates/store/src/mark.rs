@@ -15,6 +15,7 @@ use crate::codec;
 use crate::error::Error;
 use crate::id::{BackupId, RepositoryId, SessionId, VolumeId};
 use crate::layout;
+use crate::listing;
 use crate::object::{HEADER_BYTES, Header, Kind, get_envelope, put_envelope};
 use crate::repository::Repository;
 use crate::time::Timestamp;
@@ -243,9 +244,9 @@ impl Repository {
     }
 
     fn require_backup(&self, volume: &VolumeId, id: BackupId) -> Result<(), Error> {
-        match self.backend.size(&layout::record(volume, id)?) {
-            Err(error) if error.is_not_found() => Err(Error::BackupNotFound { text: id.to_string() }),
-            other => Ok(other.map(drop)?),
+        match listing::exists(&*self.backend, &layout::record(volume, id)?)? {
+            true => Ok(()),
+            false => Err(Error::BackupNotFound { text: id.to_string() }),
         }
     }
 

@@ -118,10 +118,8 @@ impl Repository {
     pub fn create(backend: &dyn Backend, chunk_size: ChunkSize) -> Result<RepositoryId, Error> {
         let name = layout::descriptor()?;
         let taken = || Error::AlreadyARepository { location: backend.location() };
-        match backend.size(&name) {
-            Ok(_) => return Err(taken()),
-            Err(error) if error.is_not_found() => {}
-            Err(error) => return Err(error.into()),
+        if listing::exists(backend, &name)? {
+            return Err(taken());
         }
         if listing::any(backend, "")?.is_some() {
             return Err(Error::NotEmpty { location: backend.location() });
@@ -279,7 +277,7 @@ impl Repository {
     /// storage says.
     pub fn delete_backup(&self, volume: &VolumeId, id: BackupId) -> Result<(), Error> {
         if let Some(mark) = self.mark(volume, id)?
-            && mark.is_protected(Timestamp::now())
+            && mark.is_protected(self.clock.now())
         {
             return Err(Error::Protected { backup: id, volume: volume.clone(), until: mark.protected_until });
         }
