@@ -32,13 +32,11 @@ pub(crate) enum Step {
     Settle,
     /// A writer leaves its last announcement but one, since listings lag.
     KeepRenewal,
-    /// Nothing is deleted while a part of a map can't be read.
-    Doubt,
 }
 
 #[cfg(test)]
 impl Step {
-    /// All steps that the safety of backups needs; of the others, doubt is for damage, and no weather brings that.
+    /// All steps.
     pub(crate) const ALL: [Step; 14] = [
         Step::AvoidCondemned,
         Step::ForgetPacks,

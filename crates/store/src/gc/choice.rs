@@ -40,15 +40,6 @@ pub(super) struct Criteria<'a> {
     pub repack_below: u8,
 }
 
-/// Whether a pack is not there. A listing may only not show it yet; its segment came after it.
-fn is_gone(repository: &Repository, id: PackId) -> Result<bool, Error> {
-    match repository.backend().size(&layout::pack(id)?) {
-        Ok(_) => Ok(false),
-        Err(error) if error.is_not_found() => Ok(true),
-        Err(error) => Err(error.into()),
-    }
-}
-
 impl Choice {
     /// Looks at every pack, through the segments, or where none names it through its own directory.
     pub fn make(repository: &Repository, marking: &Marking, criteria: &Criteria<'_>) -> Result<Self, Error> {
@@ -61,8 +52,11 @@ impl Choice {
                 Ok((session, packs)) => {
                     for pack in packs {
                         if left.remove(&pack.id) {
-                            choice.consider(repository, (marking, criteria), session, &pack)?;
-                        } else if !criteria.packs.contains_key(&pack.id) && is_gone(repository, pack.id)? {
+                            choice.consider(repository, (marking, criteria), session, pack)?;
+                        } else if !criteria.packs.contains_key(&pack.id)
+                            // A listing may only not show it yet; its segment came after it.
+                            && !listing::exists(backend, &layout::pack(pack.id)?)?
+                        {
                             choice.gone.insert(pack.id);
                         }
                     }
@@ -76,7 +70,7 @@ impl Choice {
         for id in left {
             match PackReader::open(backend, repository.id(), id) {
                 Ok(pack) => {
-                    choice.consider(repository, (marking, criteria), pack.session(), &PackSummary::of_reader(&pack))?
+                    choice.consider(repository, (marking, criteria), pack.session(), PackSummary::of_reader(&pack))?
                 }
                 Err(Error::PackMissing { .. }) => {}
                 Err(error) if error.is_damage() => choice.damage.push(error),
@@ -93,7 +87,7 @@ impl Choice {
         repository: &Repository,
         (marking, criteria): (&Marking, &Criteria<'_>),
         session: SessionId,
-        pack: &PackSummary,
+        pack: PackSummary,
     ) -> Result<(), Error> {
         let object_bytes = criteria.packs.get(&pack.id).copied().unwrap_or(pack.object_bytes);
         if criteria.condemned.contains(&pack.id) {
@@ -102,7 +96,7 @@ impl Choice {
         if marking.is_last_resort(repository, pack.id)? {
             return Ok(());
         }
-        let directory = Directory::new("an index segment", 0, pack.lists.clone(), false)?;
+        let directory = Directory::new("an index segment", 0, pack.lists, false)?;
         let (mut live, mut any) = (0, false);
         for (number, entry) in (0..).zip(directory.frames()) {
             let first = directory.first_slot(number).unwrap_or(0);

@@ -4,7 +4,7 @@ use crate::error::Error;
 use crate::gc::{Observer, Progress};
 use crate::id::PackId;
 use crate::pack::frame::{self, Compression, EncodedFrame, FrameChunk};
-use crate::pack::{Content, FinishedPack, PackBuilder, PackReader};
+use crate::pack::{Content, FinishedPack, PackBuilder, PackReader, moved};
 use crate::repository::Repository;
 use crate::session::Session;
 use crate::usage::Reached;
@@ -65,20 +65,19 @@ pub(super) fn copy_live(
 impl Copier<'_> {
     fn copy(&mut self, id: PackId, reached: &Reached) -> Result<(), Error> {
         let pack = self.repository.pack_with_hashes(id)?;
-        let (mut stored, mut plain, mut hashed_before) = (Vec::new(), Vec::new(), 0);
+        let (mut stored, mut plain) = (Vec::new(), Vec::new());
         for number in 0..pack.directory().frames().len() as u32 {
             let Some(entry) = pack.directory().frames().get(number as usize).copied() else { continue };
-            let hashes = if entry.hashed { entry.chunks as usize } else { 0 };
-            let hashes = hashed_before..hashed_before + hashes;
-            hashed_before = hashes.end;
             let first = pack.directory().first_slot(number).unwrap_or(0);
             let live: Vec<bool> = (first..first + entry.chunks).map(|slot| reached.is_marked(id, slot)).collect();
             if !live.contains(&true) {
                 continue;
             }
             self.repository.read_frame(&pack, number, &mut stored, &mut plain)?;
-            let hashes = pack.directory().hashes().get(hashes).unwrap_or_default();
-            let frame = living(&pack, number, &live, (&stored, &plain), hashes)?;
+            let frame = match live.contains(&false) {
+                true => living(&pack, number, &live, &plain)?,
+                false => moved::keep(&pack, number, &stored, &plain)?,
+            };
             self.push(pack.content(), frame)?;
         }
         Ok(())
@@ -109,20 +108,12 @@ impl Copier<'_> {
     }
 }
 
-/// The frame with those of its chunks that live, each checked against its id.
-fn living(
-    pack: &PackReader,
-    number: u32,
-    live: &[bool],
-    (stored, plain): (&[u8], &[u8]),
-    hashes: &[[u8; 32]],
-) -> Result<EncodedFrame, Error> {
+/// A new frame of those chunks of a frame that live, each checked against its id, with the hashes that they have.
+fn living(pack: &PackReader, number: u32, live: &[bool], plain: &[u8]) -> Result<EncodedFrame, Error> {
     let directory = pack.directory();
     let damaged = |reason: String| Error::damaged(pack.object(), directory.frame_offset(number).unwrap_or(0), reason);
-    let Some(entry) = directory.frames().get(number as usize) else {
-        return Err(damaged(format!("there is no frame {number}")));
-    };
     let (mut chunks, mut kept, mut kept_hashes) = (Vec::new(), Vec::new(), Vec::new());
+    let hashes = directory.frame_hashes(number);
     for (place, ((id, chunk), live)) in directory.frame_chunks(number).zip(live).enumerate() {
         if !live {
             continue;
@@ -136,11 +127,8 @@ fn living(
         kept.extend_from_slice(bytes);
         kept_hashes.extend(hashes.get(place).copied());
     }
-    if live.iter().all(|live| *live) {
-        return Ok(EncodedFrame { bytes: stored.to_vec(), entry: *entry, chunks, hashes: hashes.to_vec() });
+    match hashes.is_empty() {
+        true => frame::encode(&kept, chunks, false, Compression::default()),
+        false => moved::gather(&kept, chunks, kept_hashes, Compression::default()),
     }
-    let mut frame = frame::encode(&kept, chunks, false, Compression::default())?;
-    frame.entry.hashed = entry.hashed;
-    frame.hashes = kept_hashes;
-    Ok(frame)
 }

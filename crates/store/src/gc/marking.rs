@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::damage::Notes;
 use crate::error::Error;
 use crate::fence;
-use crate::gc::{Observer, Progress};
+use crate::gc::{GcReport, Observer, Progress};
 use crate::id::{BackupId, PackId, SessionId, VolumeId};
 use crate::repository::Repository;
 use crate::usage::Reached;
@@ -28,11 +28,6 @@ pub(super) struct Marking {
 }
 
 impl Marking {
-    /// How many backups were marked.
-    pub fn backups(&self) -> u64 {
-        self.marked.len() as u64
-    }
-
     /// Marks what the records reach that are there now and were not marked before.
     pub fn mark_new(&mut self, repository: &Repository, observer: &Observer<'_>) -> Result<(), Error> {
         self.unreadable.clear();
@@ -47,11 +42,9 @@ impl Marking {
             let record = match repository.unchecked_record(&volume, id) {
                 Ok(record) => record,
                 Err(Error::BackupNotFound { .. }) => continue,
-                Err(error @ (Error::NewerFormat { .. } | Error::Unsupported { .. })) => {
-                    self.unreadable.push(error);
-                    continue;
-                }
-                Err(error) if error.is_damage() => {
+                Err(error)
+                    if error.is_damage() || matches!(error, Error::NewerFormat { .. } | Error::Unsupported { .. }) =>
+                {
                     self.unreadable.push(error);
                     continue;
                 }
@@ -110,10 +103,11 @@ impl Marking {
         self.reached.packs()
     }
 
-    /// Why nothing may be condemned, where that is so: what an unreadable record or node reaches is not known.
-    pub fn doubts(&mut self) -> Vec<Error> {
-        let mut doubts = std::mem::take(&mut self.unreadable);
-        doubts.extend(self.reached.unreadable_nodes().map(|id| Error::ChunkMissing { id }));
-        doubts
+    /// Says what was found besides marks; what can't be read is a doubt: what it reaches is not known, and nothing may be condemned.
+    pub fn tell(&mut self, report: &mut GcReport) {
+        report.backups = self.marked.len() as u64;
+        report.missing = self.reached.missing();
+        report.doubts = std::mem::take(&mut self.unreadable);
+        report.doubts.extend(self.reached.unreadable_nodes().map(|id| Error::ChunkMissing { id }));
     }
 }

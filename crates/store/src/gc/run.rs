@@ -63,26 +63,46 @@ impl Repository {
         observer: &Observer<'_>,
         report: &mut GcReport,
     ) -> Result<(), Error> {
-        let packs: BTreeMap<PackId, u64> = listing::packs(self.backend())?;
-        let at_work: HashSet<SessionId> = self.sessions()?.into_iter().map(|session| session.id).collect();
-        let mut marking = Marking::complete(self, observer)?;
-        let condemned = collection::list(self.backend(), self.id())?;
-        let condemned: HashSet<PackId> = condemned.into_values().flatten().collect();
-        let criteria =
-            Criteria { packs: &packs, at_work: &at_work, condemned: &condemned, repack_below: options.repack_below };
-        let choice = Choice::make(self, &marking, &criteria)?;
-        report.backups = marking.backups();
-        report.packs = packs.len() as u64;
-        report.pack_bytes = packs.values().sum();
+        let mut survey = Survey::make(self, observer)?;
+        let choice = survey.choose(self, options.repack_below)?;
+        survey.tell(report);
         report.condemned = (choice.dead.len() + choice.sparse.len()) as u64;
         report.repacked = choice.sparse.len() as u64;
         report.freed_bytes = choice.freeable_bytes;
         report.kept_for_writers = choice.kept_for_writers;
-        report.pending = packs.keys().filter(|id| condemned.contains(id)).count() as u64;
-        report.missing = marking.reached.missing();
+        report.pending = survey.packs.keys().filter(|id| survey.condemned.contains(id)).count() as u64;
         report.damage = choice.damage;
-        report.doubts = marking.doubts();
         Ok(())
+    }
+}
+
+/// What there is, and what of it backups reach.
+struct Survey {
+    packs: BTreeMap<PackId, u64>,
+    at_work: HashSet<SessionId>,
+    marking: Marking,
+    condemned: HashSet<PackId>,
+}
+
+impl Survey {
+    fn make(repository: &Repository, observer: &Observer<'_>) -> Result<Self, Error> {
+        let packs = listing::packs(repository.backend())?;
+        let at_work = repository.sessions()?.into_iter().map(|session| session.id).collect();
+        let marking = Marking::complete(repository, observer)?;
+        let collections = collection::list(repository.backend(), repository.id())?;
+        Ok(Self { packs, at_work, marking, condemned: collections.into_values().flatten().collect() })
+    }
+
+    fn choose(&self, repository: &Repository, repack_below: u8) -> Result<Choice, Error> {
+        let Self { packs, at_work, condemned, .. } = self;
+        let criteria = Criteria { packs, at_work, condemned, repack_below };
+        Choice::make(repository, &self.marking, &criteria)
+    }
+
+    fn tell(&mut self, report: &mut GcReport) {
+        report.packs = self.packs.len() as u64;
+        report.pack_bytes = self.packs.values().sum();
+        self.marking.tell(report);
     }
 }
 
@@ -99,19 +119,14 @@ impl Run<'_> {
     fn condemn(&mut self, options: &GcOptions) -> Result<(BTreeSet<CollectionId>, Marking), Error> {
         let repository = self.repository;
         let (backend, id) = (repository.backend(), repository.id());
-        let packs: BTreeMap<PackId, u64> = listing::packs(backend)?;
-        let at_work: HashSet<SessionId> = repository.sessions()?.into_iter().map(|session| session.id).collect();
-        let mut marking = Marking::complete(repository, self.observer)?;
-        self.report.packs = packs.len() as u64;
-        self.report.pack_bytes = packs.values().sum();
-        self.note(&mut marking)?;
-        if !self.report.doubts.is_empty() && !skips(Step::Doubt) {
-            return Ok((BTreeSet::new(), marking));
+        let mut survey = Survey::make(repository, self.observer)?;
+        survey.tell(&mut self.report);
+        self.remove_buried(&mut survey.marking)?;
+        if !self.report.doubts.is_empty() {
+            return Ok((BTreeSet::new(), survey.marking));
         }
-        let condemned: HashSet<PackId> = collection::list(backend, id)?.into_values().flatten().collect();
-        let criteria =
-            Criteria { packs: &packs, at_work: &at_work, condemned: &condemned, repack_below: options.repack_below };
-        let mut choice = Choice::make(repository, &marking, &criteria)?;
+        let mut choice = survey.choose(repository, options.repack_below)?;
+        let mut marking = survey.marking;
         self.report.kept_for_writers = choice.kept_for_writers;
         self.report.damage.append(&mut choice.damage);
         if !choice.gone.is_empty() {
@@ -130,15 +145,12 @@ impl Run<'_> {
         Ok((collections?, marking))
     }
 
-    /// Takes over what a marking found besides marks.
-    fn note(&mut self, marking: &mut Marking) -> Result<(), Error> {
+    /// Removes the records of sessions that were declared ended: they are no backups.
+    fn remove_buried(&mut self, marking: &mut Marking) -> Result<(), Error> {
         for (volume, id) in std::mem::take(&mut marking.buried) {
             fence::delete(self.repository.backend(), &layout::record(&volume, id)?)?;
             self.report.removed_records.push((volume, id));
         }
-        self.report.backups = marking.backups();
-        self.report.missing = marking.reached.missing();
-        self.report.doubts = marking.doubts();
         Ok(())
     }
 
@@ -195,8 +207,9 @@ impl Run<'_> {
         if !skips(Step::FreshListing) && !marking.packs().all(|id| there.contains_key(&id)) {
             return Ok(None);
         }
-        self.note(&mut marking)?;
-        if !self.report.doubts.is_empty() && !skips(Step::Doubt) {
+        marking.tell(&mut self.report);
+        self.remove_buried(&mut marking)?;
+        if !self.report.doubts.is_empty() {
             return Ok(Some(false));
         }
         let mut needed: Vec<PackId> = marking.packs().filter(|id| condemned.contains(id)).collect();

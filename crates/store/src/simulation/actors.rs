@@ -136,12 +136,7 @@ impl<'m> Process<'m> {
         for _ in 0..2 + below(6) {
             self.rest();
             let Some(repository) = self.repository() else { continue };
-            let Ok(mut backups) = repository.backups(None) else { continue };
-            backups.sort_unstable();
-            if backups.is_empty() {
-                continue;
-            }
-            let (volume, id) = backups[below(backups.len() as u64) as usize].clone();
+            let Some((volume, id)) = any_backup(&repository) else { continue };
             if let Ok(record) = repository.record(&volume, id)
                 && let Err(error) = check(&repository, &record, self.model)
             {
@@ -165,12 +160,7 @@ impl<'m> Process<'m> {
         for _ in 0..1 + below(4) {
             self.rest();
             let Some(repository) = self.repository() else { continue };
-            let Ok(mut backups) = repository.backups(None) else { continue };
-            backups.sort_unstable();
-            if backups.is_empty() {
-                continue;
-            }
-            let (volume, id) = backups[below(backups.len() as u64) as usize].clone();
+            let Some((volume, id)) = any_backup(&repository) else { continue };
             if let Some(known) = self.model.backups().get_mut(&id) {
                 known.deleted = true;
             }
@@ -199,6 +189,13 @@ impl<'m> Process<'m> {
             self.model.violated(format!("{what} met damage: {error}"));
         }
     }
+}
+
+/// One of the backups that are there.
+fn any_backup(repository: &Repository) -> Option<(VolumeId, BackupId)> {
+    let mut backups = repository.backups(None).ok()?;
+    backups.sort_unstable();
+    (!backups.is_empty()).then(|| backups.swap_remove(below(backups.len() as u64) as usize))
 }
 
 /// Stores what is missing of a volume; its record.

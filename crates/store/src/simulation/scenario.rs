@@ -1,9 +1,8 @@
 //! One run: who takes part, and what is checked in the end.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use cinderblock_backend::Backend;
 use cinderblock_backend::simulated::{Actor, Ending, Simulation, Weather};
 use cinderblock_chunker::ChunkSize;
 
@@ -112,7 +111,10 @@ fn at_the_end(simulation: &mut Simulation, model: &Model) -> Result<(), String> 
         }
     }
     check_backups(simulation, model)?;
-    check_nothing_dead(simulation).map_err(|error| error.to_string())?
+    match find_dead(simulation).map_err(|error| error.to_string())? {
+        None => Ok(()),
+        Some(dead) => Err(dead),
+    }
 }
 
 fn check_backups(simulation: &Simulation, model: &Model) -> Result<(), String> {
@@ -141,7 +143,8 @@ fn check_backups(simulation: &Simulation, model: &Model) -> Result<(), String> {
     Ok(())
 }
 
-fn check_nothing_dead(simulation: &Simulation) -> Result<Result<(), String>, Error> {
+/// What is there and ought not to be.
+fn find_dead(simulation: &Simulation) -> Result<Option<String>, Error> {
     let backend = simulation.calm_view();
     let repository = open(backend.clone(), None)?;
     let mut reached = Reached::default();
@@ -149,20 +152,19 @@ fn check_nothing_dead(simulation: &Simulation) -> Result<Result<(), String>, Err
         repository.reach(&repository.record(&volume, id)?, &mut reached)?;
     }
     let live: BTreeSet<PackId> = reached.packs().collect();
-    let packs: BTreeSet<PackId> = listing::packs::<std::collections::BTreeMap<_, _>>(&*backend)?.into_keys().collect();
+    let packs: BTreeSet<PackId> = listing::packs::<BTreeMap<_, u64>>(&*backend)?.into_keys().collect();
     if let Some(dead) = packs.difference(&live).next() {
-        return Ok(Err(format!("pack {dead} is dead and still there")));
+        return Ok(Some(format!("pack {dead} is dead and still there")));
     }
     for prefix in [layout::SESSIONS, layout::COLLECTIONS, layout::FENCES] {
         if let Some(object) = listing::any(&*backend, prefix)? {
-            return Ok(Err(format!("{object} is left")));
+            return Ok(Some(format!("{object} is left")));
         }
     }
     for id in repository.list_segments()? {
         if let Some(pack) = repository.check_segment(id)?.into_iter().find(|pack| !packs.contains(pack)) {
-            return Ok(Err(format!("segment {id} names pack {pack}, which is gone")));
+            return Ok(Some(format!("segment {id} names pack {pack}, which is gone")));
         }
     }
-    let _ = backend.location();
-    Ok(Ok(()))
+    Ok(None)
 }
