@@ -23,17 +23,20 @@ pub trait Volume: Send + Sync {
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), Error>;
 
     /// The SHA-256 hashes of blocks of `block_bytes` that are known without reading them: appends one item for each of the
-    /// `count` blocks from number `first` on.
+    /// `count` blocks from number `first` on. By default none is known.
     ///
     /// # Errors
     /// What the volume's storage says.
     fn known_hashes(
         &self,
-        block_bytes: u64,
-        first: u64,
+        _block_bytes: u64,
+        _first: u64,
         count: usize,
         hashes: &mut Vec<Option<[u8; 32]>>,
-    ) -> Result<(), Error>;
+    ) -> Result<(), Error> {
+        hashes.resize(hashes.len() + count, None);
+        Ok(())
+    }
 
     /// Fails where the volume is not any more what it was when it was opened.
     ///
@@ -53,17 +56,6 @@ impl Volume for VolumeFile {
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), Error> {
         Ok(self.read_at(offset, buffer)?)
-    }
-
-    fn known_hashes(
-        &self,
-        _block_bytes: u64,
-        _first: u64,
-        count: usize,
-        hashes: &mut Vec<Option<[u8; 32]>>,
-    ) -> Result<(), Error> {
-        hashes.resize(hashes.len() + count, None);
-        Ok(())
     }
 
     fn check_unchanged(&self) -> Result<(), Error> {

@@ -34,17 +34,6 @@ impl Volume for Dense {
         Ok(())
     }
 
-    fn known_hashes(
-        &self,
-        _block_bytes: u64,
-        _first: u64,
-        count: usize,
-        hashes: &mut Vec<Option<[u8; 32]>>,
-    ) -> Result<(), Error> {
-        hashes.resize(hashes.len() + count, None);
-        Ok(())
-    }
-
     fn check_unchanged(&self) -> Result<(), Error> {
         Ok(())
     }

@@ -12,7 +12,7 @@ const PAGE_BYTES: usize = 4096;
 /// page, as they do in a large `Vec`, AMD's Zen 3 copies 2.4 GB/s instead of 9.
 #[derive(Debug, Default)]
 pub struct PageBuffer {
-    /// A page more than asked for, to choose the beginning from. It never grows, and so is not moved.
+    /// A page more than asked for, to choose the beginning from. It is replaced rather than grown, and so is not moved.
     bytes: Vec<u8>,
     start: usize,
     length: usize,
@@ -21,10 +21,32 @@ pub struct PageBuffer {
 impl PageBuffer {
     /// `length` bytes, all zero.
     pub fn new(length: usize) -> Self {
-        let bytes = vec![0; length.saturating_add(PAGE_BYTES)];
+        let bytes = vec![0; Self::memory_bytes(length)];
         // At most a page less one byte, but that nothing depends on the promise.
         let start = bytes.as_ptr().align_offset(PAGE_BYTES).min(PAGE_BYTES);
         Self { bytes, start, length }
+    }
+
+    /// Makes it `length` bytes long, which hold whatever is there, to be overwritten. Takes new memory where it has too little.
+    pub fn resize(&mut self, length: usize) -> &mut [u8] {
+        if self.bytes.len() < self.start.saturating_add(length) {
+            *self = Self::new(length);
+        }
+        self.length = length;
+        self
+    }
+
+    /// Bytes of memory that a new buffer of `length` bytes takes.
+    pub fn memory_bytes(length: usize) -> usize {
+        length.next_multiple_of(PAGE_BYTES).saturating_add(PAGE_BYTES)
+    }
+}
+
+impl From<&[u8]> for PageBuffer {
+    fn from(bytes: &[u8]) -> Self {
+        let mut buffer = Self::new(bytes.len());
+        buffer.copy_from_slice(bytes);
+        buffer
     }
 }
 
@@ -105,5 +127,19 @@ mod tests {
             assert_eq!((&*moved, moved.as_ptr().addr() % PAGE_BYTES), (&*vec![7; length], 0));
         }
         assert!(PageBuffer::default().is_empty());
+    }
+
+    #[test]
+    fn a_page_buffer_that_is_used_again_stays_within_what_is_reckoned() {
+        let mut buffer = PageBuffer::default();
+        for length in [1, 4095, 4096, 4097, 300_000, 10] {
+            let bytes = buffer.resize(length);
+            assert_eq!(bytes.len(), length);
+            bytes.fill(7);
+            assert_eq!((buffer.as_ptr().addr() % PAGE_BYTES, buffer.len()), (0, length));
+            assert!(buffer.iter().all(|byte| *byte == 7));
+        }
+        let held = PageBuffer::from(&[1, 2, 3][..]);
+        assert_eq!((&*held, held.bytes.len()), (&[1, 2, 3][..], PageBuffer::memory_bytes(3)));
     }
 }

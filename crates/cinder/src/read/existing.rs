@@ -8,10 +8,10 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use cinderblock_chunker::is_zero;
+use cinderblock_pipeline::PageBuffer;
 use rustix::fs::{FileType, SeekFrom, fstat, seek};
 use rustix::io::Errno;
 
-use super::buffer::Buffer;
 use super::group::{Sink, Task};
 use super::record::{Kind, Record};
 use crate::error::Error;
@@ -24,7 +24,7 @@ pub(super) const BLOCK_BYTES: u64 = 64 << 10;
 const FIRST_BYTES: usize = 4 << 10;
 
 thread_local! {
-    static BUFFER: RefCell<Buffer> = RefCell::default();
+    static BUFFER: RefCell<PageBuffer> = RefCell::default();
 }
 
 /// Calls `look` with bytes of a target.
@@ -35,7 +35,7 @@ pub(super) fn with_bytes<T>(
     look: impl FnOnce(&[u8]) -> Result<T, Error>,
 ) -> Result<T, Error> {
     BUFFER.with_borrow_mut(|buffer| {
-        let bytes = buffer.take(length);
+        let bytes = buffer.resize(length);
         file.read_exact_at(bytes, offset).map_err(|source| reading_failed(path, offset, source))?;
         look(bytes)
     })

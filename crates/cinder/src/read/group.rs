@@ -3,9 +3,9 @@
 use std::io::{self, Read};
 use std::ops::Range;
 
+use cinderblock_pipeline::PageBuffer;
 use rayon::prelude::*;
 
-use super::buffer::Buffer;
 use crate::compression::{Damage, Decoder};
 use crate::crew::Crew;
 use crate::document::ExtraMetadata;
@@ -162,14 +162,14 @@ pub(super) fn lanes_of(memory_bytes: u64, threads: usize, lane_bytes: u64) -> (u
 
 /// Memory of a lane, whatever the algorithm.
 pub(super) fn lane_bytes(piece_bytes: u64) -> u64 {
-    Buffer::memory_bytes(piece_bytes as usize) as u64 + LANE_BYTES
+    PageBuffer::memory_bytes(piece_bytes as usize) as u64 + LANE_BYTES
 }
 
 struct Lane<'t, 's> {
     task: &'t Task<'t>,
     decoder: Option<Decoder<ObjectReader<'s>>>,
     at: u64,
-    piece: Buffer,
+    piece: PageBuffer,
     filled: usize,
     failure: Option<Error>,
 }
@@ -192,13 +192,13 @@ impl<'s> Lane<'_, 's> {
             Some(decoder) => decoder,
             slot => slot.insert(self.task.decode(storage)?),
         };
-        decoder.read_exact(self.piece.take(length)).map_err(|error| self.task.failed(error))?;
+        decoder.read_exact(self.piece.resize(length)).map_err(|error| self.task.failed(error))?;
         self.filled = length;
         Ok(())
     }
 
     fn bytes(&self) -> &[u8] {
-        self.piece.bytes().get(..self.filled).unwrap_or_default()
+        self.piece.get(..self.filled).unwrap_or_default()
     }
 
     /// Hands over what is wanted of the piece.
@@ -233,7 +233,7 @@ impl Reader<'_> {
     /// # Errors
     /// A request to stop.
     pub(crate) fn read(&self, tasks: &[Task<'_>], sink: &dyn Sink) -> Result<Vec<Result<(), Error>>, Error> {
-        let lane = |task| Lane { task, decoder: None, at: 0, piece: Buffer::default(), filled: 0, failure: None };
+        let lane = |task| Lane { task, decoder: None, at: 0, piece: PageBuffer::default(), filled: 0, failure: None };
         let mut lanes: Vec<Lane<'_, '_>> = tasks.iter().map(lane).collect();
         let mut md5s = vec![Md5::new(); tasks.len()];
         while lanes.iter().any(|lane| lane.failure.is_none() && lane.at < lane.task.object.length) {

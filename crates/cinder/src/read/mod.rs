@@ -3,7 +3,6 @@
 //! Up to eight objects are read side by side in a *group*, as in `write`: a piece of each is decompressed, their MD5s go on
 //! in the lanes of SIMD registers, and the pieces go where they are wanted.
 
-mod buffer;
 mod existing;
 mod group;
 mod output;

@@ -5,7 +5,8 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use super::buffer::Buffer;
+use cinderblock_pipeline::PageBuffer;
+
 use super::group::{PIECE_BYTES, Task};
 use crate::md5::Md5;
 
@@ -68,7 +69,7 @@ pub(super) struct Record {
     kinds: Vec<AtomicU8>,
     /// The states of MD5; of an object's last piece there is none, because its MD5 is known.
     ends: Vec<[AtomicU32; 4]>,
-    held: Mutex<HashMap<usize, Buffer>>,
+    held: Mutex<HashMap<usize, PageBuffer>>,
     /// Bytes of memory that may still be held.
     free: AtomicU64,
 }
@@ -166,10 +167,10 @@ impl Record {
         if !self.kind(task, piece).needs_bytes() {
             return;
         }
-        let needed = Buffer::memory_bytes(bytes.len()) as u64 + HELD_BYTES;
+        let needed = PageBuffer::memory_bytes(bytes.len()) as u64 + HELD_BYTES;
         let taken = |free: u64| free.checked_sub(needed);
         if self.free.fetch_update(Ordering::Relaxed, Ordering::Relaxed, taken).is_ok() {
-            let buffer = Buffer::from(bytes);
+            let buffer = PageBuffer::from(bytes);
             self.held.lock().unwrap_or_else(PoisonError::into_inner).insert(place, buffer);
         }
     }
@@ -182,7 +183,7 @@ impl Record {
     }
 
     /// The bytes of a piece, if they are held; they are not any more then.
-    pub(super) fn let_go(&self, task: &Task<'_>, piece: usize) -> Option<Buffer> {
+    pub(super) fn let_go(&self, task: &Task<'_>, piece: usize) -> Option<PageBuffer> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.place(task, piece))
     }
 

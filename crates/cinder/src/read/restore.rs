@@ -3,10 +3,9 @@
 use std::path::Path;
 use std::sync::atomic::Ordering;
 
-use cinderblock_pipeline::{NewFile, Progress, Target, open_existing};
+use cinderblock_pipeline::{NewFile, PageBuffer, Progress, Target, open_existing};
 use rayon::ThreadPool;
 
-use super::buffer::Buffer;
 use super::existing::Comparison;
 use super::group::{PIECE_BYTES, Reader, Sink, Task, lane_bytes, lanes, lanes_of};
 use super::output::Output;
@@ -108,7 +107,7 @@ fn existing(run: &RestoreRun<'_>, path: &Path, bytes: u64, partly_written: &mut 
     let memory_bytes = memory_bytes.saturating_sub(record.memory_bytes());
     let lane_bytes = lane_bytes(record.piece_bytes());
     let (lanes, groups) = lanes_of(memory_bytes / 2, settings.threads, lane_bytes);
-    let comparing = groups * Buffer::memory_bytes(record.piece_bytes() as usize) as u64;
+    let comparing = groups * PageBuffer::memory_bytes(record.piece_bytes() as usize) as u64;
     record.may_hold(memory_bytes.saturating_sub(lanes as u64 * groups * lane_bytes).saturating_sub(comparing));
     let comparison = Comparison::new(&file, path, &record);
     let all = bytes_of(&tasks);

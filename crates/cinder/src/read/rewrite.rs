@@ -2,7 +2,8 @@
 
 use std::io::Read;
 
-use super::buffer::Buffer;
+use cinderblock_pipeline::PageBuffer;
+
 use super::group::Task;
 use super::output::Output;
 use super::record::{Kind, Record};
@@ -32,7 +33,7 @@ struct Lane<'t, 's> {
     next: usize,
     /// The one that was read last.
     current: Option<usize>,
-    buffer: Buffer,
+    buffer: PageBuffer,
 }
 
 impl Rewrite<'_> {
@@ -45,7 +46,7 @@ impl Rewrite<'_> {
             self.crew.check()?;
             self.write_known(task)?;
         }
-        let lane = |task| Lane { task, decoder: None, at: 0, next: 0, current: None, buffer: Buffer::default() };
+        let lane = |task| Lane { task, decoder: None, at: 0, next: 0, current: None, buffer: PageBuffer::default() };
         let mut lanes: Vec<Lane<'_, '_>> = tasks.iter().map(lane).collect();
         loop {
             for lane in &mut lanes {
@@ -58,14 +59,14 @@ impl Rewrite<'_> {
             }
             let before = |lane: &Lane<'_, '_>| self.record.before(lane.task, lane.current.unwrap_or_default());
             let mut md5s: Vec<Md5> = lanes.iter().map(before).collect();
-            let pieces: Vec<&[u8]> = lanes.iter().map(|lane| lane.buffer.bytes()).collect();
+            let pieces: Vec<&[u8]> = lanes.iter().map(|lane| &*lane.buffer).collect();
             update_many(&mut md5s, &pieces);
             for (lane, md5) in lanes.iter().zip(md5s) {
                 let piece = lane.current.unwrap_or_default();
                 if !self.record.agrees(lane.task, piece, md5) {
                     return Err(lane.task.damaged("its bytes changed after they had been checked"));
                 }
-                self.write(lane.task, piece, lane.buffer.bytes())?;
+                self.write(lane.task, piece, &lane.buffer)?;
             }
         }
     }
@@ -87,7 +88,7 @@ impl Rewrite<'_> {
                 }
             } else {
                 if let Some(bytes) = self.record.let_go(task, piece) {
-                    self.write(task, piece, bytes.bytes())?;
+                    self.write(task, piece, &bytes)?;
                     // It is done.
                     self.record.written(task, piece);
                 }
@@ -130,11 +131,11 @@ impl Rewrite<'_> {
         while lane.at < start {
             self.crew.check()?;
             let length = (start - lane.at).min(self.record.piece_bytes());
-            decoder.read_exact(lane.buffer.take(length as usize)).map_err(|error| task.failed(error))?;
+            decoder.read_exact(lane.buffer.resize(length as usize)).map_err(|error| task.failed(error))?;
             lane.at += length;
         }
         let length = range.end - range.start;
-        decoder.read_exact(lane.buffer.take(length as usize)).map_err(|error| task.failed(error))?;
+        decoder.read_exact(lane.buffer.resize(length as usize)).map_err(|error| task.failed(error))?;
         lane.at += length;
         Ok(())
     }

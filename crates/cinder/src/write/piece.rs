@@ -61,11 +61,8 @@ impl Piece {
             }
             return Ok(());
         }
-        if self.buffer.len() < self.length {
-            self.buffer = PageBuffer::new(self.length);
-        }
         let mut at = offset;
-        for step in self.buffer.get_mut(..self.length).unwrap_or_default().chunks_mut(step_bytes(blocks) as usize) {
+        for step in self.buffer.resize(self.length).chunks_mut(step_bytes(blocks) as usize) {
             let filled = fill(volume, at, step)?;
             let zeros = !filled || is_zero(step);
             self.zeros &= zeros;
