@@ -12,13 +12,14 @@
 //! look them up.
 
 pub(crate) mod collect;
+mod flow;
 mod hash;
 mod limits;
 mod overlay;
 mod plan;
 mod reader;
 mod run;
-mod write;
+pub(crate) mod write;
 
 use std::collections::BTreeMap;
 

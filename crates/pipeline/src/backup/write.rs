@@ -1,11 +1,10 @@
 //! The writer thread: packs, one after the other, and the segments that name them.
 
 use cinderblock_store::pack::FinishedPack;
-use cinderblock_store::{ChunkId, Repository, Session};
+use cinderblock_store::{ChunkId, Error as StoreError, Repository, Session};
 use crossbeam_channel::{Receiver, Sender};
 
-use crate::backup::run::Event;
-use crate::error::Error;
+use crate::backup::flow::Event;
 
 /// Stores what comes until the channel is closed or something fails.
 pub(super) fn run(
@@ -15,9 +14,10 @@ pub(super) fn run(
     events: &Sender<Event>,
 ) {
     let _lost = TellOfPanic(events);
-    if let Err(error) = store_all(repository, session, packs, events) {
+    let indexed = |ids| drop(events.send(Event::Indexed(ids)));
+    if let Err(error) = store_all(repository, session, packs, indexed) {
         // Nobody listens only where the backup has failed already.
-        let _ = events.send(Event::Failed(error));
+        let _ = events.send(Event::Failed(error.into()));
     }
 }
 
@@ -32,12 +32,13 @@ impl Drop for TellOfPanic<'_> {
     }
 }
 
-fn store_all(
+/// Stores packs until the channel is closed; tells `indexed` of the chunks that the index finds from then on.
+pub(crate) fn store_all(
     repository: &Repository,
     session: &Session<'_>,
     packs: &Receiver<FinishedPack>,
-    events: &Sender<Event>,
-) -> Result<(), Error> {
+    indexed: impl Fn(Vec<ChunkId>),
+) -> Result<(), StoreError> {
     let mut since_segment: Vec<ChunkId> = Vec::new();
     for pack in packs {
         let segment_written = session.store_pack(&pack)?;
@@ -46,7 +47,7 @@ fn store_all(
             // From here on the index finds these chunks, and the collector may forget them: that bounds its memory.
             // Opened here, it is ready when a worker needs it.
             repository.refresh_index()?;
-            let _ = events.send(Event::Indexed(std::mem::take(&mut since_segment)));
+            indexed(std::mem::take(&mut since_segment));
         }
     }
     Ok(())

@@ -13,6 +13,7 @@ use rayon::Scope;
 use super::Copied;
 use super::frames::{Moved, Worker};
 use crate::backup::collect::NodePacker;
+use crate::backup::write;
 use crate::engine::{Control, Engine, Progress};
 use crate::error::Error;
 use crate::restore::find::Finder;
@@ -358,19 +359,8 @@ impl Flow<'_, '_> {
 /// The writer thread: stores what comes until the channel is closed or something fails.
 fn store_all(to: &Repository, session: &Session<'_>, packs: &Receiver<FinishedPack>, events: &Sender<Event>) {
     let told = TellOfPanic(events.clone());
-    let mut since_segment: Vec<ChunkId> = Vec::new();
-    for pack in packs {
-        let stored = session.store_pack(&pack).and_then(|segment_written| {
-            since_segment.extend_from_slice(pack.directory().ids());
-            if segment_written {
-                to.refresh_index()?;
-                let _ = told.0.send(Event::Indexed(std::mem::take(&mut since_segment)));
-            }
-            Ok(())
-        });
-        if let Err(error) = stored {
-            let _ = told.0.send(Event::Failed(error));
-            return;
-        }
+    let indexed = |ids| drop(told.0.send(Event::Indexed(ids)));
+    if let Err(error) = write::store_all(to, session, packs, indexed) {
+        let _ = told.0.send(Event::Failed(error));
     }
 }

@@ -1,27 +1,22 @@
 //! Repair: noting what is damaged, and storing again what can be had from elsewhere.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
-use std::fs::File;
-use std::os::unix::fs::FileExt;
+mod heal;
+mod missing;
+
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 
-use cinderblock_chunker::Extent;
-use cinderblock_store::map::PieceContent;
-use cinderblock_store::pack::frame::{self, Compression, FrameChunk};
-use cinderblock_store::pack::{Content, FRAME_MAX_BYTES, PackBuilder};
-use cinderblock_store::{
-    BackupId, ChunkId, Damage as Lost, Error as StoreError, Location, Repository, Session, Timestamp, VolumeId,
-};
+use cinderblock_store::pack::Content;
+use cinderblock_store::{BackupId, Damage as Lost, Error as StoreError, Repository, Session, Timestamp, VolumeId};
 use rayon::prelude::*;
 
+use self::heal::Healer;
+use self::missing::{Lacking, Missing};
 use super::data::{Damage, DataCheck};
 use super::report::DamagedBackup;
-use super::{merged, store};
+use super::store;
 use crate::engine::{Control, Engine};
 use crate::error::Error;
-
-/// Places in volumes that are remembered of each chunk that is wanted.
-const MAX_PLACES: usize = 4;
 
 /// Rounds of healing map nodes: one for each level, and some to spare.
 const MAX_ROUNDS: usize = 8;
@@ -59,63 +54,6 @@ pub struct RepairReport {
     pub damaged_backups: Vec<DamagedBackup>,
     /// Backups that were marked as damaged and are whole.
     pub whole_again: Vec<(VolumeId, BackupId)>,
-}
-
-/// What backups lack.
-#[derive(Debug, Default)]
-struct Missing {
-    /// Chunks, with some of the places that they had in volumes.
-    chunks: HashMap<ChunkId, Vec<Extent>>,
-    nodes: HashSet<ChunkId>,
-    backups: Vec<Lacking>,
-}
-
-#[derive(Debug)]
-struct Lacking {
-    damaged: DamagedBackup,
-    chunks: u64,
-}
-
-/// A writer that stores again what was found; without a session it only counts.
-struct Healer<'a> {
-    session: Option<&'a Session<'a>>,
-    packs: Option<(PackBuilder, PackBuilder)>,
-    healed: HashSet<ChunkId>,
-}
-
-impl Healer<'_> {
-    fn push(&mut self, content: Content, id: ChunkId, bytes: &[u8]) -> Result<(), Error> {
-        if !self.healed.insert(id) {
-            return Ok(());
-        }
-        let (Some(session), Some((data, map))) = (self.session, &mut self.packs) else { return Ok(()) };
-        let builder = if content == Content::Data { data } else { map };
-        let listed = FrameChunk { id, length: bytes.len() as u32 };
-        let frame = frame::encode(bytes, vec![listed], content == Content::Data, Compression::default())?;
-        if let Some(pack) = builder.push(frame)? {
-            session.store_pack(&pack)?;
-        }
-        session.stay()?;
-        Ok(())
-    }
-
-    fn finish(&mut self) -> Result<(), Error> {
-        let (Some(session), Some((data, map))) = (self.session, &mut self.packs) else { return Ok(()) };
-        for pack in [data.finish()?, map.finish()?].into_iter().flatten() {
-            session.store_pack(&pack)?;
-        }
-        Ok(session.flush()?)
-    }
-}
-
-/// A chunk's bytes, where they are its own.
-fn read_chunk(repository: &Repository, id: &ChunkId, Location { pack, slot }: &Location) -> Option<Vec<u8>> {
-    let place = pack.directory().place(*slot)?;
-    let (mut stored, mut plain) = (Vec::new(), Vec::new());
-    repository.read_frame(pack, place.frame, &mut stored, &mut plain).ok()?;
-    let from = place.offset as usize;
-    let bytes = plain.get(from..from + place.length as usize)?;
-    frame::is_authentic(pack.content(), id, bytes).then(|| bytes.to_vec())
 }
 
 impl Engine {
@@ -158,22 +96,18 @@ impl Engine {
         };
         let (mut wanted, mut healed) = (HashSet::new(), HashSet::new());
         for _ in 0..MAX_ROUNDS {
-            let missing = missing(repository, session.as_ref(), &backups, control)?;
+            let missing = Missing::find(repository, session.as_ref(), &backups, control)?;
             wanted.extend(missing.chunks.keys().chain(&missing.nodes).copied());
-            let packs = session
-                .as_ref()
-                .map(|session| (session.pack_builder(Content::Data), session.pack_builder(Content::Map)));
-            let mut healer = Healer { session: session.as_ref(), packs, healed: HashSet::new() };
-            from_repository(repository, &missing, &mut healer, control)?;
+            let mut healer = Healer::new(session.as_ref());
+            healer.take_from_repository(repository, &missing, control)?;
             if let Some(other) = other {
-                from_repository(other, &missing, &mut healer, control)?;
+                healer.take_from_repository(other, &missing, control)?;
             }
             for source in &options.sources {
-                from_source(repository, source, &missing, &mut healer, control)?;
+                healer.take_from_source(repository, source, &missing, control)?;
             }
-            healer.finish()?;
             let before = healed.len();
-            healed.extend(healer.healed);
+            healed.extend(healer.finish()?);
             if session.is_none() || healed.len() == before {
                 break;
             }
@@ -186,7 +120,7 @@ impl Engine {
         if session.is_some() {
             repository.refresh_index()?;
         }
-        let left = missing(repository, None, &backups, control)?;
+        let left = Missing::find(repository, None, &backups, control)?;
         report.backups = backups.len() as u64;
         if session.is_some() {
             mark(repository, &backups, &left, &mut report)?;
@@ -220,171 +154,6 @@ impl Engine {
         }
         Ok(noted)
     }
-}
-
-/// What backups need and what no pack has, as far as is known; with a session, also what only packs have that are about to be deleted.
-fn missing(
-    repository: &Repository,
-    session: Option<&Session<'_>>,
-    backups: &[(VolumeId, BackupId)],
-    control: &Control,
-) -> Result<Missing, Error> {
-    let mut missing = Missing::default();
-    let chunk_bytes = u64::from(repository.descriptor().chunk_size.bytes());
-    let mut places = Vec::new();
-    // Whether any copy is there that is not known to be damaged.
-    let mut searched: HashMap<ChunkId, bool> = HashMap::new();
-    for (volume, id) in backups {
-        let mut lacking = Lacking {
-            damaged: DamagedBackup { volume: volume.clone(), id: *id, reason: None, lost: vec![] },
-            chunks: 0,
-        };
-        let record = match repository.record(volume, *id) {
-            Ok(record) => record,
-            Err(StoreError::BackupNotFound { .. }) => continue,
-            Err(error) if error.is_damage() => {
-                lacking.damaged.reason = Some(super::report::in_full(&error));
-                missing.backups.push(lacking);
-                continue;
-            }
-            Err(error) => return Err(store(error)),
-        };
-        let mut lost: Vec<Extent> = Vec::new();
-        for leaf in repository.leaves(&record, 0..record.volume_bytes) {
-            control.cancel.check(false)?;
-            let leaf = match leaf {
-                Ok(leaf) => leaf,
-                Err(unreadable) if !unreadable.error.is_damage() => return Err(unreadable.error.into()),
-                Err(unreadable) => {
-                    if let StoreError::ChunkMissing { id } = unreadable.error {
-                        missing.nodes.insert(id);
-                    }
-                    lost.push(Extent { offset: unreadable.offset, length: unreadable.length });
-                    lacking.chunks += unreadable.length.div_ceil(chunk_bytes);
-                    continue;
-                }
-            };
-            let chunks: Vec<(ChunkId, Extent)> = leaf
-                .pieces
-                .iter()
-                .filter_map(|piece| match piece.content {
-                    PieceContent::Chunk(id) => Some((id, Extent { offset: piece.offset, length: piece.length })),
-                    PieceContent::Zeros => None,
-                })
-                .collect();
-            let ids: Vec<ChunkId> = chunks.iter().map(|(id, _)| *id).collect();
-            match session {
-                Some(session) => session.locate(&ids, &mut places)?,
-                None => repository.locate(&ids, &mut places)?,
-            }
-            let absent: Vec<_> = chunks.iter().zip(&places).filter(|(_, place)| place.is_none()).collect();
-            let unknown: HashSet<ChunkId> =
-                absent.iter().map(|((id, _), _)| *id).filter(|id| !searched.contains_key(id)).collect();
-            if !unknown.is_empty() {
-                searched.extend(unknown.iter().map(|id| (*id, false)));
-                repository.search(&unknown, &mut |id, location| {
-                    if session.is_none_or(|session| !session.avoids(location.pack.id())) {
-                        searched.insert(id, true);
-                    }
-                })?;
-            }
-            for ((id, extent), _) in absent {
-                if searched.get(id) == Some(&true) {
-                    continue;
-                }
-                lost.push(*extent);
-                lacking.chunks += 1;
-                let places = missing.chunks.entry(*id).or_default();
-                if places.len() < MAX_PLACES {
-                    places.push(*extent);
-                }
-            }
-        }
-        lacking.damaged.lost = merged(lost);
-        if !lacking.damaged.lost.is_empty() {
-            missing.backups.push(lacking);
-        }
-    }
-    Ok(missing)
-}
-
-/// From copies in any pack of a repository, also in one that is about to be deleted.
-fn from_repository(
-    repository: &Repository,
-    missing: &Missing,
-    healer: &mut Healer<'_>,
-    control: &Control,
-) -> Result<(), Error> {
-    let wanted: HashSet<ChunkId> = missing.chunks.keys().chain(&missing.nodes).copied().collect();
-    if wanted.is_empty() {
-        return Ok(());
-    }
-    let mut copies: Vec<(ChunkId, Location)> = Vec::new();
-    repository.search(&wanted, &mut |id, location| copies.push((id, location)))?;
-    for (id, location) in copies {
-        control.cancel.check(false)?;
-        if healer.healed.contains(&id) {
-            continue;
-        }
-        if let Some(bytes) = read_chunk(repository, &id, &location) {
-            healer.push(location.pack.content(), id, &bytes)?;
-        }
-    }
-    Ok(())
-}
-
-/// From a volume: at the places where the chunks were, and then anywhere on the grid.
-fn from_source(
-    repository: &Repository,
-    path: &PathBuf,
-    missing: &Missing,
-    healer: &mut Healer<'_>,
-    control: &Control,
-) -> Result<(), Error> {
-    let left = |healer: &Healer<'_>| missing.chunks.keys().any(|id| !healer.healed.contains(id));
-    let file = File::open(path).map_err(|source| Error::OpenSource { path: path.clone(), source })?;
-    let failed = |offset| {
-        let path = path.display().to_string();
-        move |source| Error::ReadSource { path, offset, source }
-    };
-    let by_place: BTreeMap<u64, (ChunkId, u64)> = missing
-        .chunks
-        .iter()
-        .flat_map(|(id, places)| places.iter().map(|place| (place.offset, (*id, place.length))))
-        .collect();
-    let mut buffer = Vec::new();
-    for (offset, (id, length)) in by_place {
-        control.cancel.check(false)?;
-        let Some(length) = usize::try_from(length).ok().filter(|length| *length <= FRAME_MAX_BYTES) else { continue };
-        buffer.resize(length, 0);
-        match file.read_exact_at(&mut buffer, offset) {
-            Ok(()) if ChunkId::of(&buffer) == id => healer.push(Content::Data, id, &buffer)?,
-            Err(error) if error.kind() != std::io::ErrorKind::UnexpectedEof => return Err(failed(offset)(error)),
-            _ => {}
-        }
-    }
-    let mut offset = 0;
-    while left(healer) {
-        control.cancel.check(false)?;
-        buffer.resize(repository.descriptor().chunk_size.bytes() as usize, 0);
-        let mut filled = 0;
-        while let Some(rest) = buffer.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-            match file.read_at(rest, offset + filled as u64).map_err(failed(offset))? {
-                0 => break,
-                read => filled += read,
-            }
-        }
-        buffer.truncate(filled);
-        if buffer.is_empty() {
-            break;
-        }
-        let id = ChunkId::of(&buffer);
-        if missing.chunks.contains_key(&id) {
-            healer.push(Content::Data, id, &buffer)?;
-        }
-        offset += filled as u64;
-    }
-    Ok(())
 }
 
 /// Marks the backups that lack something, and takes the mark from those that do not any more.

@@ -1,0 +1,145 @@
+//! [`Healer`]: stores again what is missing, from wherever it is.
+
+use std::collections::{BTreeMap, HashSet};
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use cinderblock_store::pack::frame::{self, Compression, FrameChunk};
+use cinderblock_store::pack::{Content, FRAME_MAX_BYTES, PackBuilder};
+use cinderblock_store::{ChunkId, Location, Repository, Session};
+
+use super::missing::Missing;
+use crate::engine::Control;
+use crate::error::Error;
+
+/// A writer that stores again what was found; without a session it only counts.
+pub(super) struct Healer<'a> {
+    session: Option<&'a Session<'a>>,
+    packs: Option<(PackBuilder, PackBuilder)>,
+    healed: HashSet<ChunkId>,
+}
+
+impl<'a> Healer<'a> {
+    pub(super) fn new(session: Option<&'a Session<'a>>) -> Self {
+        let packs = session.map(|session| (session.pack_builder(Content::Data), session.pack_builder(Content::Map)));
+        Self { session, packs, healed: HashSet::new() }
+    }
+
+    fn push(&mut self, content: Content, id: ChunkId, bytes: &[u8]) -> Result<(), Error> {
+        if !self.healed.insert(id) {
+            return Ok(());
+        }
+        let (Some(session), Some((data, map))) = (self.session, &mut self.packs) else { return Ok(()) };
+        let builder = if content == Content::Data { data } else { map };
+        let listed = FrameChunk { id, length: bytes.len() as u32 };
+        let frame = frame::encode(bytes, vec![listed], content == Content::Data, Compression::default())?;
+        if let Some(pack) = builder.push(frame)? {
+            session.store_pack(&pack)?;
+        }
+        session.stay()?;
+        Ok(())
+    }
+
+    /// Stores what is left; what was healed.
+    pub(super) fn finish(self) -> Result<HashSet<ChunkId>, Error> {
+        if let (Some(session), Some((mut data, mut map))) = (self.session, self.packs) {
+            for pack in [data.finish()?, map.finish()?].into_iter().flatten() {
+                session.store_pack(&pack)?;
+            }
+            session.flush()?;
+        }
+        Ok(self.healed)
+    }
+
+    /// From copies in any pack of a repository, also in one that is about to be deleted.
+    pub(super) fn take_from_repository(
+        &mut self,
+        repository: &Repository,
+        missing: &Missing,
+        control: &Control,
+    ) -> Result<(), Error> {
+        let wanted: HashSet<ChunkId> = missing.chunks.keys().chain(&missing.nodes).copied().collect();
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        let mut copies: Vec<(ChunkId, Location)> = Vec::new();
+        repository.search(&wanted, &mut |id, location| copies.push((id, location)))?;
+        for (id, location) in copies {
+            control.cancel.check(false)?;
+            if self.healed.contains(&id) {
+                continue;
+            }
+            if let Some(bytes) = read_chunk(repository, &id, &location) {
+                self.push(location.pack.content(), id, &bytes)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// From a volume: at the places where the chunks were, and then anywhere on the grid.
+    pub(super) fn take_from_source(
+        &mut self,
+        repository: &Repository,
+        path: &Path,
+        missing: &Missing,
+        control: &Control,
+    ) -> Result<(), Error> {
+        let lacks = |healed: &HashSet<ChunkId>| missing.chunks.keys().any(|id| !healed.contains(id));
+        let file = File::open(path).map_err(|source| Error::OpenSource { path: path.to_owned(), source })?;
+        let failed = |offset| {
+            let path = path.display().to_string();
+            move |source| Error::ReadSource { path, offset, source }
+        };
+        let by_place: BTreeMap<u64, (ChunkId, u64)> = missing
+            .chunks
+            .iter()
+            .flat_map(|(id, places)| places.iter().map(|place| (place.offset, (*id, place.length))))
+            .collect();
+        let mut buffer = Vec::new();
+        for (offset, (id, length)) in by_place {
+            control.cancel.check(false)?;
+            let Some(length) = usize::try_from(length).ok().filter(|length| *length <= FRAME_MAX_BYTES) else {
+                continue;
+            };
+            buffer.resize(length, 0);
+            match file.read_exact_at(&mut buffer, offset) {
+                Ok(()) if ChunkId::of(&buffer) == id => self.push(Content::Data, id, &buffer)?,
+                Err(error) if error.kind() != std::io::ErrorKind::UnexpectedEof => return Err(failed(offset)(error)),
+                _ => {}
+            }
+        }
+        let mut offset = 0;
+        while lacks(&self.healed) {
+            control.cancel.check(false)?;
+            buffer.resize(repository.descriptor().chunk_size.bytes() as usize, 0);
+            let mut filled = 0;
+            while let Some(rest) = buffer.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+                match file.read_at(rest, offset + filled as u64).map_err(failed(offset))? {
+                    0 => break,
+                    read => filled += read,
+                }
+            }
+            buffer.truncate(filled);
+            if buffer.is_empty() {
+                break;
+            }
+            let id = ChunkId::of(&buffer);
+            if missing.chunks.contains_key(&id) {
+                self.push(Content::Data, id, &buffer)?;
+            }
+            offset += filled as u64;
+        }
+        Ok(())
+    }
+}
+
+/// A chunk's bytes, where they are its own.
+fn read_chunk(repository: &Repository, id: &ChunkId, Location { pack, slot }: &Location) -> Option<Vec<u8>> {
+    let place = pack.directory().place(*slot)?;
+    let (mut stored, mut plain) = (Vec::new(), Vec::new());
+    repository.read_frame(pack, place.frame, &mut stored, &mut plain).ok()?;
+    let from = place.offset as usize;
+    let bytes = plain.get(from..from + place.length as usize)?;
+    frame::is_authentic(pack.content(), id, bytes).then(|| bytes.to_vec())
+}
