@@ -45,6 +45,13 @@ impl Cinderblock {
         Ok(new)
     }
 
+    /// The repository in `folder`, a copy of what [`init`](Self::init) made. Its backups get other ids
+    /// than those made there.
+    #[must_use]
+    pub fn open(program: &Path, folder: &Path, threads: Option<usize>) -> Self {
+        Self { program: program.to_owned(), folder: folder.to_owned(), threads, backups: 1_000_000 }
+    }
+
     /// Backs up `source`; the new backup's id and what it took.
     ///
     /// # Errors
@@ -87,24 +94,41 @@ impl Cinderblock {
         self.run(["verify".into(), "--read-data".into()])
     }
 
+    /// Deletes all but the newest `keep` backups of each volume.
+    ///
+    /// # Errors
+    /// The command fails.
+    pub fn prune(&self, keep: usize) -> Result<Measured> {
+        self.run(["prune".into(), "--keep-last".into(), keep.to_string().into()])
+    }
+
+    /// Frees what no backup needs.
+    ///
+    /// # Errors
+    /// The command fails.
+    pub fn gc(&self) -> Result<Measured> {
+        self.run(["gc".into()])
+    }
+
+    /// The command line of `gc`, for whoever starts it beside something else.
+    #[must_use]
+    pub fn gc_command(&self) -> Vec<OsString> {
+        self.command(["gc".into()])
+    }
+
     /// Bytes of all files of the repository, without the cache.
     ///
     /// # Errors
     /// A folder cannot be listed.
     pub fn stored_bytes(&self) -> Result<u64> {
-        fn bytes_in(folder: &Path) -> Result<u64> {
-            let mut bytes = 0;
-            for entry in fs::read_dir(folder).with_context(|| format!("cannot list {}", folder.display()))? {
-                let entry = entry?;
-                let meta = entry.metadata()?;
-                bytes += if meta.is_dir() { bytes_in(&entry.path())? } else { meta.len() };
-            }
-            Ok(bytes)
-        }
         bytes_in(&self.folder.join("repository"))
     }
 
     fn run<const N: usize>(&self, arguments: [OsString; N]) -> Result<Measured> {
+        measure::run(&self.command(arguments), &self.folder.join("log"))
+    }
+
+    fn command<const N: usize>(&self, arguments: [OsString; N]) -> Vec<OsString> {
         let mut command = vec![
             self.program.clone().into(),
             "--repo".into(),
@@ -116,6 +140,20 @@ impl Cinderblock {
             command.extend(["--threads".into(), threads.to_string().into()]);
         }
         command.extend(arguments);
-        measure::run(&command, &self.folder.join("log"))
+        command
     }
+}
+
+/// Bytes of all files in `folder` and the folders in it.
+///
+/// # Errors
+/// A folder cannot be listed.
+pub fn bytes_in(folder: &Path) -> Result<u64> {
+    let mut bytes = 0;
+    for entry in fs::read_dir(folder).with_context(|| format!("cannot list {}", folder.display()))? {
+        let entry = entry?;
+        let meta = entry.metadata()?;
+        bytes += if meta.is_dir() { bytes_in(&entry.path())? } else { meta.len() };
+    }
+    Ok(bytes)
 }

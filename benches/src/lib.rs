@@ -2,7 +2,8 @@
 //!
 //! - The programs measure whole runs: `family` times the `cinderblock` command on a family of
 //!   similar volumes, interleaved with its own limit; `limit` prints the limit alone; `cinder` times the commands for
-//!   OpenStack Cinder's backups beside Cinder's own driver.
+//!   OpenStack Cinder's backups beside Cinder's own driver; `upkeep` times prune, gc and verify on a repository of
+//!   many backups, beside restic and rustic where they are installed.
 //! - `benches/*.rs` measure the parts with criterion.
 //!
 //! The limit is what the same threads need for the work that no deduplicating backup can leave
@@ -31,4 +32,5 @@ pub mod measure;
 pub mod report;
 pub mod rounds;
 pub mod sample;
+pub mod upkeep;
 pub mod volumes;

@@ -211,12 +211,18 @@ fn restore(
             names.push(name);
         }
     }
-    let stray = choices.stray.map(|choice| format!("{PREFIX}{}", STRAYS[choice % STRAYS.len()]));
-    if let Some(stray) = &stray {
+    let stray = choices.stray.map(|choice| format!("{PREFIX}{}", STRAYS[choice % STRAYS.len()])).filter(|stray| {
         let name = ObjectName::new(format!("{}/{stray}", layers[0].container)).unwrap();
-        memory.put(&name, &[b"stray"]).unwrap();
-        names.push(name);
-    }
+        match memory.put(&name, &[b"stray"]) {
+            Ok(()) => {
+                names.push(name);
+                true
+            }
+            // As in a folder, `p-00001/x` cannot be where `p-00001` is.
+            Err(cinderblock_backend::Error::Obstructed { .. }) => false,
+            Err(error) => panic!("{error}"),
+        }
+    });
     let wrong: Vec<&str> = missing.map(|(_, name)| name.as_str()).into_iter().chain(stray.as_deref()).collect();
     let volume_bytes = RestorePlan::new(layers).volume_bytes;
     let place = tempfile::tempdir().unwrap();

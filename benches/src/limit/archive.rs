@@ -16,8 +16,10 @@ use super::{FRAME, Id, Limit, Place, on_threads};
 /// Volumes backed up into frames in memory.
 #[derive(Debug)]
 pub struct Archive {
-    threads: usize,
+    limit: Limit,
     frames: Vec<Frame>,
+    /// Where the chunk of an id is: the number of its frame, and its place there.
+    whereabouts: HashMap<Id, (usize, Place)>,
     volumes: Vec<Volume>,
 }
 
@@ -38,28 +40,37 @@ struct Target {
 }
 
 impl Archive {
+    /// An archive of nothing yet, worked on by `threads` threads (at least 1).
+    #[must_use]
+    pub fn new(threads: usize) -> Self {
+        Self { limit: Limit::new(threads), frames: Vec::new(), whereabouts: HashMap::new(), volumes: Vec::new() }
+    }
+
     /// Backs up `volumes` in order, on `threads` threads (at least 1), and keeps their frames: as
     /// many bytes of memory as all of [`Backup::stored_bytes`](super::Backup::stored_bytes).
     ///
     /// # Errors
     /// A volume cannot be opened or read.
     pub fn of(volumes: &[impl AsRef<Path>], threads: usize) -> Result<Self> {
-        let limit = Limit::new(threads);
-        let mut frames: Vec<Frame> = Vec::new();
-        let mut whereabouts: HashMap<Id, (usize, Place)> = HashMap::new();
-        let mut done = Vec::new();
-        for path in volumes {
-            let path = path.as_ref();
-            let (_, stored) = limit.run(path, true)?;
-            for frame in stored.frames {
-                let number = frames.len();
-                whereabouts.extend(frame.chunks.iter().map(|chunk| (chunk.id, (number, *chunk))));
-                frames.push(frame);
-            }
-            let length = path.metadata().with_context(|| format!("cannot read {}", path.display()))?.len();
-            done.push(Volume { length, plan: plan(&stored.map, &whereabouts)? });
+        let mut archive = Self::new(threads);
+        volumes.iter().try_for_each(|path| archive.add(path.as_ref()))?;
+        Ok(archive)
+    }
+
+    /// Backs up the volume in the file `path`, as the next one.
+    ///
+    /// # Errors
+    /// The file cannot be opened or read.
+    pub fn add(&mut self, path: &Path) -> Result<()> {
+        let (_, stored) = self.limit.run(path, true)?;
+        for frame in stored.frames {
+            let number = self.frames.len();
+            self.whereabouts.extend(frame.chunks.iter().map(|chunk| (chunk.id, (number, *chunk))));
+            self.frames.push(frame);
         }
-        Ok(Self { threads: limit.threads, frames, volumes: done })
+        let length = path.metadata().with_context(|| format!("cannot read {}", path.display()))?.len();
+        self.volumes.push(Volume { length, plan: plan(&stored.map, &self.whereabouts)? });
+        Ok(())
     }
 
     /// Restores the volume with that number (from 0, in the order given) to the new file
@@ -73,7 +84,7 @@ impl Archive {
         let file = File::create_new(target).with_context(|| format!("cannot create {}", target.display()))?;
         file.set_len(volume.length)?;
         let next = AtomicUsize::new(0);
-        on_threads(self.threads, || {
+        on_threads(self.limit.threads, || {
             let mut reader = FrameReader::new()?;
             while let Some((frame, targets)) = volume.plan.get(next.fetch_add(1, Ordering::Relaxed)) {
                 let plain = reader.read(&self.frames[*frame])?;
@@ -99,7 +110,7 @@ impl Archive {
     pub fn verify(&self) -> Result<f64> {
         let began = Instant::now();
         let next = AtomicUsize::new(0);
-        on_threads(self.threads, || {
+        on_threads(self.limit.threads, || {
             let mut reader = FrameReader::new()?;
             while let Some(frame) = self.frames.get(next.fetch_add(1, Ordering::Relaxed)) {
                 let plain = reader.read(frame)?;

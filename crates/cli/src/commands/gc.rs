@@ -37,6 +37,9 @@ struct Collected {
     seconds: f64,
 }
 
+/// What is added to the niceness of a collection.
+const NICE: i32 = 10;
+
 pub fn run(context: &Context, arguments: &Gc) -> anyhow::Result<()> {
     let repository = context.repository()?;
     let control = context.control();
@@ -47,6 +50,7 @@ pub fn run(context: &Context, arguments: &Gc) -> anyhow::Result<()> {
         repack_below: arguments.repack_below,
         dry_run: arguments.dry_run,
     };
+    give_way();
     let spinner = context.spinner();
     let told = Cell::new(false);
     let hear = |progress: &Progress| {
@@ -84,6 +88,11 @@ pub fn run(context: &Context, arguments: &Gc) -> anyhow::Result<()> {
         anyhow::bail!("damaged objects were kept: 'cinderblock verify --read-data' tells which backups need them");
     }
     Ok(())
+}
+
+/// Lets backups and everything else on this host go first: nobody waits for a collection. Where that is refused, it runs as it is.
+fn give_way() {
+    let _ = rustix::process::nice(NICE);
 }
 
 fn text_of(progress: &Progress) -> String {

@@ -81,11 +81,11 @@ impl Waiter<'_> {
             if young.is_empty() {
                 return Ok(waited);
             }
-            self.observer.tell(&Progress::Waiting { sessions: young.clone() })?;
             if left.is_zero() {
                 waited.waiting = young;
                 return Ok(waited);
             }
+            self.observer.tell(&Progress::Waiting { sessions: young.clone() })?;
             let pause = LOOK_EVERY.min(left);
             self.repository.clock().sleep(pause);
             left -= pause;
