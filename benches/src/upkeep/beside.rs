@@ -9,38 +9,24 @@ use anyhow::{Context, Result, ensure};
 use crate::command::Cinderblock;
 use crate::measure::Measured;
 
-/// Backs up `source` while `gc` is run again and again, from before the backup begins to after it
-/// ends; what the backup took, and how many times gc ran to its end.
+/// Backs up `source` beside a `gc` that is started at the same time, and that has to wait for the backup before it deletes anything;
+/// what the backup took.
 ///
 /// # Errors
 /// Either command fails.
-pub fn backup_beside_gc(command: &mut Cinderblock, source: &Path, volume: &str) -> Result<(Measured, usize)> {
+pub fn backup_beside_gc(command: &mut Cinderblock, source: &Path, volume: &str) -> Result<Measured> {
     let line = command.gc_command();
     let (program, arguments) = line.split_first().context("gc has no command line")?;
-    let start = || {
-        let mut gc = Command::new(program);
-        gc.args(arguments).args(["--grace", "0s"]).stdin(Stdio::null()).stdout(Stdio::null());
-        gc.spawn().context("cannot start gc")
-    };
-    let stop = std::sync::atomic::AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        let first = start()?;
-        let collector = scope.spawn(|| {
-            let (mut gc, mut ended) = (first, 0);
-            loop {
-                ensure!(gc.wait()?.success(), "gc failed");
-                ended += 1;
-                if stop.load(std::sync::atomic::Ordering::Relaxed) {
-                    return Ok(ended);
-                }
-                gc = start()?;
-            }
-        });
-        let backup = command.backup(source, volume);
-        stop.store(true, std::sync::atomic::Ordering::Relaxed);
-        let ended = collector.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
-        Ok((backup?.1, ended))
-    })
+    let mut gc = Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .context("cannot start gc")?;
+    let backup = command.backup(source, volume);
+    ensure!(gc.wait()?.success(), "gc failed");
+    Ok(backup?.1)
 }
 
 /// Copies a repository's folder: its cache byte for byte, the repository as hard links, which is

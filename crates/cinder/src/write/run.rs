@@ -12,7 +12,7 @@ use super::piece::piece_bytes;
 use super::report::Reporter;
 use super::scan;
 use super::sink::Written;
-use super::zeros::ZeroObjects;
+use super::zeros::{Claim, ZeroObject, ZeroObjects, ZeroWork};
 use crate::backup::Backup;
 use crate::blocks::Blocks;
 use crate::compression::{Algorithm, Compression};
@@ -255,11 +255,26 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// Writes an object of zeros, the hashes of whose blocks are these, or none for an increment.
+    /// Writes an object of zeros, the hashes of whose blocks are these, or none for an increment; or leaves that to the thread that
+    /// is about to make such an object.
     pub(super) fn write_zeros(&self, work: &Work, hashes: Vec<BlockHash>) -> Result<(), Error> {
         self.check()?;
         let Work { number, offset, length, .. } = *work;
-        let object = self.zeros.get(length, self.compression.algorithm(), &self.crew)?;
+        let (object, works) = match self.zeros.claim(ZeroWork { number, offset, length, hashes }) {
+            Claim::Write(object, work) => (object, vec![work]),
+            Claim::Make(work) => {
+                let (object, mut works) = self.zeros.make(length, self.compression.algorithm(), &self.crew)?;
+                works.insert(0, work);
+                (object, works)
+            }
+            Claim::Given => return Ok(()),
+        };
+        works.into_iter().try_for_each(|work| self.write_zero_object(&object, work))
+    }
+
+    fn write_zero_object(&self, object: &ZeroObject, work: ZeroWork) -> Result<(), Error> {
+        self.check()?;
+        let ZeroWork { number, offset, length, hashes } = work;
         let (name, writer) = self.begin_object(number)?;
         let (compressed, stored_bytes) = match object.write(&name, writer, (number, self.own, &self.crew))? {
             Written::Stored(bytes) => (true, bytes),
