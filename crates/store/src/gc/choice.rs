@@ -93,9 +93,6 @@ impl Choice {
         if criteria.condemned.contains(&pack.id) {
             return Ok(());
         }
-        if marking.is_last_resort(repository, pack.id)? {
-            return Ok(());
-        }
         let directory = Directory::new("an index segment", 0, pack.lists, false)?;
         let (mut live, mut any) = (0, false);
         for (number, entry) in (0..).zip(directory.frames()) {
@@ -109,7 +106,7 @@ impl Choice {
         // One that is damaged in part goes as soon as what is right in it has been copied.
         let sparse =
             marking.is_damaged(pack.id) || live.saturating_mul(100) < all.saturating_mul(criteria.repack_below.into());
-        if any && !sparse {
+        if any && !sparse || marking.is_last_resort(repository, pack.id)? {
             return Ok(());
         }
         // What such a session refers to is not known before it has committed.

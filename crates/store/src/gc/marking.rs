@@ -72,6 +72,7 @@ impl Marking {
         repository.rebuild_index()?;
         let mut marking = Self { notes: repository.damage()?, ..Self::default() };
         marking.mark_new(repository, observer)?;
+        repository.reach_missing(&mut marking.reached)?;
         Ok(marking)
     }
 
@@ -80,17 +81,18 @@ impl Marking {
         Ok(*self.notes != *repository.damage()?)
     }
 
-    /// Whether a pack has, with wrong bytes, what is needed and is nowhere else: it is kept for whoever can read more of it.
+    /// Whether a pack has what is needed and was not found anywhere, or may have it: it is kept for whoever can read more of it.
     pub fn is_last_resort(&self, repository: &Repository, id: PackId) -> Result<bool, Error> {
-        let Some(slots) = self.notes.get(&id) else { return Ok(false) };
-        let pack = match repository.pack(id) {
-            Ok(pack) => pack,
-            Err(Error::PackMissing { .. }) => return Ok(false),
-            Err(error) if error.is_damage() => return Ok(true),
-            Err(error) => return Err(error),
-        };
-        let mut ids = slots.iter().filter_map(|slot| pack.directory().ids().get(*slot as usize));
-        Ok(ids.any(|id| self.reached.misses(id)))
+        if self.reached.is_whole() {
+            return Ok(false);
+        }
+        match repository.pack(id) {
+            Ok(pack) => Ok(pack.directory().ids().iter().any(|id| self.reached.misses(id))),
+            Err(Error::PackMissing { .. }) => Ok(false),
+            // What is in it is not known.
+            Err(error) if error.is_damage() => Ok(true),
+            Err(error) => Err(error),
+        }
     }
 
     /// Whether something in a pack is noted as damaged.
