@@ -76,7 +76,7 @@ impl Repository {
                 Err(error) if error.is_damage() => continue,
                 Err(error) => return Err(error),
             };
-            let damaged = damage.get(&entry.id).is_some_and(|slots| slots.contains(&slot));
+            let damaged = damage.get(&entry.id).is_some_and(|wrong| wrong.contains(slot));
             if damaged || pack.directory().ids().get(slot as usize) != Some(id) {
                 continue;
             }

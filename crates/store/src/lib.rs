@@ -73,6 +73,7 @@ mod time;
 mod usage;
 
 pub use clock::{Clock, SystemClock};
+pub use damage::Wrong;
 pub use descriptor::{DESCRIPTOR_VERSION, Descriptor};
 pub use error::Error;
 pub use id::{BackupId, ChunkId, CollectionId, PackId, RepositoryId, SegmentId, SessionId, VolumeId};

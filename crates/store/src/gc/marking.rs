@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
-use crate::damage::Notes;
+use crate::damage::{Notes, Wrong};
 use crate::error::Error;
 use crate::fence;
 use crate::gc::{GcReport, Observer, Progress};
@@ -98,6 +98,11 @@ impl Marking {
     /// Whether something in a pack is noted as damaged.
     pub fn is_damaged(&self, id: PackId) -> bool {
         self.notes.contains_key(&id)
+    }
+
+    /// Whether a pack is noted as a whole, and everything that is needed was found elsewhere.
+    pub fn is_done_with(&self, id: PackId) -> bool {
+        self.reached.is_whole() && self.notes.get(&id).is_some_and(Wrong::is_whole)
     }
 
     /// Packs in which something is marked.
