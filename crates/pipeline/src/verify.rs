@@ -77,7 +77,7 @@ impl Engine {
         let is_read = |id: &PackId| options.read_data && wanted.as_ref().is_none_or(|wanted| wanted.contains(id));
         let total = packs.iter().filter(|(id, _)| is_read(id)).map(|(_, bytes)| bytes).sum();
         control.progress.total_bytes.store(total, Ordering::Relaxed);
-        self.pool.install(|| packs.par_iter().try_for_each(|(id, _)| check.pack(*id, is_read(id))))?;
+        self.pool.install(|| packs.par_iter().try_for_each(|(id, _)| check.pack(*id, |_| is_read(id))))?;
         check.spare_what_has_copies()?;
 
         walk.judge_by(&damage);
