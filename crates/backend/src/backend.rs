@@ -131,6 +131,10 @@ pub trait Backend: Send + Sync + fmt::Debug {
     /// [`Error::NotFound`] if it is not there; of several threads that delete one object, one succeeds.
     fn delete(&self, name: &ObjectName) -> Result<(), Error>;
 
+    /// Drops what caches on the way hold of an object's bytes, as far as that can be done, so that the next read asks the storage itself: for who
+    /// doubts what it has read. Nothing where there are no such caches.
+    fn forget_cached(&self, _name: &ObjectName) {}
+
     /// How long after a change a listing, here or on another host, may still not show it. Zero for memory and for a
     /// folder on a local file system.
     fn settle_delay(&self) -> Duration;
@@ -188,6 +192,9 @@ macro_rules! forward {
             }
             fn delete(&self, name: &ObjectName) -> Result<(), Error> {
                 (**self).delete(name)
+            }
+            fn forget_cached(&self, name: &ObjectName) {
+                (**self).forget_cached(name);
             }
             fn settle_delay(&self) -> Duration {
                 (**self).settle_delay()

@@ -93,6 +93,8 @@ fn objects_are_what_was_put(backend: &dyn Backend) {
         let (object, bytes) = (name(object), pattern(len));
         ok(backend.put(&object, &[&bytes]));
         assert!(ok(backend.get(&object, len as u64)) == bytes, "{object}: the put bytes don't come back");
+        backend.forget_cached(&object);
+        assert!(ok(backend.get(&object, len as u64)) == bytes, "{object}: the bytes don't come back anew");
         assert_eq!(ok(backend.size(&object)), len as u64);
 
         let streamed = name(&format!("streamed/{object}"));
@@ -187,6 +189,7 @@ fn what_is_not_there_is_not_found(backend: &dyn Backend) {
         assert_not_found(backend.read_into(&absent, 0, &mut [0]), &absent);
         assert_not_found(backend.read_into(&absent, 0, &mut []), &absent);
         assert_not_found(backend.get_tail(&absent, 10), &absent);
+        backend.forget_cached(&absent);
         assert_not_found(backend.size(&absent), &absent);
         assert_not_found(backend.delete(&absent), &absent);
     }

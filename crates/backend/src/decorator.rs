@@ -150,6 +150,10 @@ macro_rules! decorate {
                 self.around(request, || self.inner.delete(name), |()| 0)
             }
 
+            fn forget_cached(&self, name: &$crate::ObjectName) {
+                self.inner.forget_cached(name);
+            }
+
             fn settle_delay(&self) -> std::time::Duration {
                 self.inner.settle_delay()
             }

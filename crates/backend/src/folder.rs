@@ -322,6 +322,16 @@ impl Backend for Folder {
         Ok(())
     }
 
+    fn forget_cached(&self, name: &ObjectName) {
+        // Only the system's own pages of this host: what a disk or a server keeps is out of reach. Where it fails, nothing is lost.
+        #[cfg(target_os = "linux")]
+        if let Ok((file, _)) = self.open_object(name) {
+            let _ = rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed);
+        }
+        #[cfg(not(target_os = "linux"))]
+        let _ = name;
+    }
+
     fn settle_delay(&self) -> Duration {
         self.settle_delay
     }

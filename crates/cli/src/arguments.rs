@@ -8,7 +8,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use cinderblock_chunker::ChunkSize;
-use cinderblock_pipeline::Settings;
+use cinderblock_pipeline::{ReadData, Settings};
 use cinderblock_store::pack::frame::Compression;
 use cinderblock_store::{BackupId, VolumeId};
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -103,9 +103,11 @@ pub enum Command {
         /// Only these: their ids, or the beginnings of them [default: all backups]
         #[arg(value_name = "BACKUP", value_parser = backup)]
         backups: Vec<String>,
-        /// Also read and check the data
-        #[arg(long)]
-        read_data: bool,
+        /// Also read and check the data, or so much of it, such as 10 or 0.5, that some runs after each other read all: each goes on where the
+        /// last one ended
+        #[arg(long, value_name = "PERCENT", num_args = 0..=1, require_equals = true, default_missing_value = "all")]
+        #[arg(value_parser = read_data)]
+        read_data: Option<ReadData>,
     },
     /// Copy backups into another repository: only what is missing there moves
     Copy(Copy),
@@ -265,6 +267,14 @@ fn backup(text: &str) -> Result<String, String> {
         && id.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-')
         && volume.is_none_or(|volume| VolumeId::new(volume).is_ok());
     if fits { Ok(text.to_owned()) } else { Err("it has to be a backup's id or the beginning of one".to_owned()) }
+}
+
+/// All, or a share in percent.
+fn read_data(text: &str) -> Result<ReadData, String> {
+    match text {
+        "all" => Ok(ReadData::All),
+        text => text.parse().map(ReadData::Share),
+    }
 }
 
 fn memory(text: &str) -> Result<usize, String> {

@@ -7,7 +7,7 @@
 //! Open a repository, back up a reader, restore it to a writer, verify everything:
 //! ```
 //! use std::sync::Arc;
-//! use cinderblock_pipeline::{BackupOptions, Control, Engine, Settings, Source, VerifyOptions};
+//! use cinderblock_pipeline::{BackupOptions, Control, Engine, ReadData, Settings, Source, VerifyOptions};
 //! use cinderblock_store::{OpenOptions, Repository, VolumeId};
 //!
 //! let (storage, cache) = (Arc::new(cinderblock_backend::Memory::new()), tempfile::tempdir()?);
@@ -24,7 +24,7 @@
 //! engine.restore_to_writer(&repository, &backup, &mut restored, &Control::default())?;
 //! assert!(restored == volume);
 //!
-//! let everything = VerifyOptions { backups: None, read_data: true };
+//! let everything = VerifyOptions { backups: None, read_data: ReadData::All };
 //! assert!(engine.verify(&repository, &everything, &Control::default())?.is_clean());
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -48,5 +48,7 @@ pub use error::Error;
 pub use restore::RestoreSummary;
 pub use source::{Part, Source, VolumeFile};
 pub use target::{NewFile, Target, make_zero, open_existing};
-pub use verify::{DamagedBackup, DamagedObject, RepairOptions, RepairReport, VerifyOptions, VerifyReport};
+pub use verify::{
+    DamagedBackup, DamagedObject, ReadData, RepairOptions, RepairReport, Sampled, Share, VerifyOptions, VerifyReport,
+};
 pub use volume::BackupVolume;

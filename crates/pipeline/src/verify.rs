@@ -1,12 +1,13 @@
 //! Verification: is everything there and right that backups need, and if not, what of which volume is lost?
 //!
 //! Structure is always checked: records, maps, index segments, every pack's directory, and a place for every chunk.
-//! With data, every stored byte is read once, however many backups share it. Memory is bounded: only
-//! what is damaged is remembered.
+//! With data, every stored byte is read once, however many backups share it, or a share of them, that goes on where the last run
+//! ended. Memory is bounded: only what is damaged is remembered.
 
 mod data;
 mod repair;
 mod report;
+mod sample;
 mod walk;
 
 use std::collections::{BTreeMap, HashSet};
@@ -18,12 +19,17 @@ use cinderblock_store::{BackupId, Error as StoreError, PackId, Repository, Volum
 use rayon::prelude::*;
 
 use self::data::{Damage, DataCheck};
+use self::sample::Sample;
 use self::walk::{Findings, Walk};
 use crate::engine::{Control, Engine};
 use crate::error::Error;
 
 pub use self::repair::{RepairOptions, RepairReport};
 pub use self::report::{DamagedBackup, DamagedObject, VerifyReport};
+pub use self::sample::{ReadData, Sampled, Share};
+
+/// Packs of a sample that are read at once, for each thread.
+const PACKS_PER_THREAD: usize = 4;
 
 /// What to verify.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -31,8 +37,9 @@ pub struct VerifyOptions {
     /// The backups whose records, maps and chunks are checked; all where there are none given. Segments and pack
     /// directories are checked in any case.
     pub backups: Option<Vec<(VolumeId, BackupId)>>,
-    /// Whether to read all stored bytes too: of all packs, or of those that the chosen backups need.
-    pub read_data: bool,
+    /// Which stored bytes to read too. All are those of all packs, or of those that chosen backups need; a share is one of all packs
+    /// in any case.
+    pub read_data: ReadData,
 }
 
 fn store(error: StoreError) -> Error {
@@ -44,6 +51,9 @@ impl Engine {
     ///
     /// It may run beside writers: what is added meanwhile is not looked at.
     ///
+    /// It writes nothing but, where it reads a share of the data, how far it has come. Where it is stopped or fails, that is as far as it has found
+    /// nothing wrong.
+    ///
     /// # Errors
     /// [`Error::Store`] where the storage or the index fails, and for a chosen backup that does not exist;
     /// [`Error::Cancelled`].
@@ -52,6 +62,25 @@ impl Engine {
         repository: &Repository,
         options: &VerifyOptions,
         control: &Control,
+    ) -> Result<VerifyReport, Error> {
+        let mut sample = None;
+        let verified = self.verify_reading(repository, options, control, &mut sample);
+        match (verified, sample) {
+            (Ok(report), Some(sample)) => Ok(VerifyReport { sample: Some(sample.remember(repository)), ..report }),
+            (Err(error), Some(sample)) => {
+                sample.remember_what_was_right(repository);
+                Err(error)
+            }
+            (verified, None) => verified,
+        }
+    }
+
+    fn verify_reading(
+        &self,
+        repository: &Repository,
+        options: &VerifyOptions,
+        control: &Control,
+        sample: &mut Option<Sample>,
     ) -> Result<VerifyReport, Error> {
         let started = Instant::now();
         let mut report = VerifyReport::default();
@@ -70,14 +99,24 @@ impl Engine {
 
         let walk = Walk::new(repository, control, self.settings().memory_bytes / 8);
         let check = DataCheck::new(repository, control, &damage, self.settings().memory_bytes / 4);
-        let wanted: Option<HashSet<PackId>> = match (&options.backups, options.read_data) {
-            (Some(_), true) => Some(self.packs_of(&walk, &backups)?),
-            _ => None,
+        // None: all.
+        let wanted: Option<HashSet<PackId>> = match (options.read_data, &options.backups) {
+            (ReadData::No, _) => Some(HashSet::new()),
+            (ReadData::All, None) => None,
+            (ReadData::All, Some(_)) => Some(self.packs_of(&walk, &backups)?),
+            (ReadData::Share(share), _) => {
+                Some(sample.insert(Sample::choose(repository, &packs, share)).packs().map(|(id, _)| id).collect())
+            }
         };
-        let is_read = |id: &PackId| options.read_data && wanted.as_ref().is_none_or(|wanted| wanted.contains(id));
+        let is_read = |id: &PackId| wanted.as_ref().is_none_or(|wanted| wanted.contains(id));
         let total = packs.iter().filter(|(id, _)| is_read(id)).map(|(_, bytes)| bytes).sum();
         control.progress.total_bytes.store(total, Ordering::Relaxed);
-        self.pool.install(|| packs.par_iter().try_for_each(|(id, _)| check.pack(*id, is_read(id))))?;
+        if let Some(sample) = sample.as_mut() {
+            self.read_sample(&check, &damage, sample)?;
+        }
+        let is_done = |id: &PackId| sample.is_some() && is_read(id);
+        let others: Vec<PackId> = packs.iter().map(|(id, _)| *id).filter(|id| !is_done(id)).collect();
+        self.pool.install(|| others.par_iter().try_for_each(|id| check.pack(*id, |_| is_read(id))))?;
         check.spare_what_has_copies()?;
 
         walk.judge_by(&damage);
@@ -116,6 +155,19 @@ impl Engine {
         report.damaged_objects = damage.into_objects();
         report.milliseconds = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         Ok(report)
+    }
+
+    /// Reads the packs of a sample in order, a few at once, so that it is known how far it has come.
+    fn read_sample(&self, check: &DataCheck<'_>, damage: &Damage, sample: &mut Sample) -> Result<(), Error> {
+        let packs: Vec<PackId> = sample.packs().map(|(id, _)| id).collect();
+        let before = damage.places();
+        for group in packs.chunks(PACKS_PER_THREAD * self.settings().threads) {
+            self.pool.install(|| group.par_iter().try_for_each(|id| check.pack(*id, |_| true)))?;
+            if damage.places() == before {
+                sample.right += group.len();
+            }
+        }
+        Ok(())
     }
 
     /// Checks all segments; the packs that they name.

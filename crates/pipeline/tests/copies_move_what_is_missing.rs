@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use cinderblock_backend::{Faulty, Kind, Memory, Recording, Rule};
 use cinderblock_chunker::ChunkSize;
-use cinderblock_pipeline::{Control, CopySummary, Error, VerifyOptions};
+use cinderblock_pipeline::{Control, CopySummary, Error, ReadData, VerifyOptions};
 use cinderblock_store::gc::{GcOptions, Observer};
 use cinderblock_store::map::Shape;
 use cinderblock_store::pack::Content;
@@ -60,7 +60,7 @@ fn assert_equal(fixture: &Fixture, record: &Record, other: &Other, volume: &[u8]
     let mut bytes = Vec::new();
     fixture.engine.restore_to_writer(&other.repository, &copied, &mut bytes, &Control::default()).unwrap();
     assert!(bytes == volume);
-    let all = VerifyOptions { backups: None, read_data: true };
+    let all = VerifyOptions { backups: None, read_data: ReadData::All };
     let report = fixture.engine.verify(&other.repository, &all, &Control::default()).unwrap();
     assert!(report.is_clean(), "{report:?}");
 }

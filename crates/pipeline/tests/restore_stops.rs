@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use std::sync::Arc;
 
 use cinderblock_backend::{Faulty, Kind, Rule};
-use cinderblock_pipeline::{CancelToken, Control, Engine, Error, Settings, Target, VerifyOptions};
+use cinderblock_pipeline::{CancelToken, Control, Engine, Error, ReadData, Settings, Target, VerifyOptions};
 use common::*;
 
 /// A repository whose storage asks to stop at the `n`-th read.
@@ -105,7 +105,7 @@ fn a_stopped_stream_and_verification_end() {
     let (fixture, control, armed) = stopping(20);
     fixture.store_fixed("vm", &volume());
     armed.store(true, std::sync::atomic::Ordering::SeqCst);
-    let options = VerifyOptions { backups: None, read_data: true };
+    let options = VerifyOptions { backups: None, read_data: ReadData::All };
     assert!(fixture.engine.verify(&fixture.repository, &options, &control).unwrap_err().is_cancelled());
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use cinderblock_backend::{Kind, Recording};
-use cinderblock_pipeline::{Control, VerifyOptions};
+use cinderblock_pipeline::{Control, ReadData, VerifyOptions};
 use cinderblock_store::pack::Content;
 use common::*;
 
@@ -35,7 +35,7 @@ fn shared_packs_are_read_once() {
     let stored: u64 = fixture.repository.list_packs().unwrap().iter().map(|(_, bytes)| bytes).sum();
     recording.get().unwrap().reset();
     let control = Control::default();
-    let options = VerifyOptions { backups: None, read_data: true };
+    let options = VerifyOptions { backups: None, read_data: ReadData::All };
     let report = fixture.engine.verify(&fixture.repository, &options, &control).unwrap();
     assert!(report.is_clean());
     assert_eq!(report.backups, 5);
@@ -54,7 +54,7 @@ fn chosen_backups_read_only_the_packs_that_they_need() {
     let fixture = Fixture::new();
     let one = fixture.store_fixed("one", &noise(1, 200 * CHUNK));
     let two = fixture.store_fixed("two", &noise(2, 100 * CHUNK));
-    let chosen = VerifyOptions { backups: Some(vec![(two.volume.clone(), two.id)]), read_data: true };
+    let chosen = VerifyOptions { backups: Some(vec![(two.volume.clone(), two.id)]), read_data: ReadData::All };
     let report = fixture.verify(&chosen);
     assert!(report.is_clean());
     assert_eq!((report.backups, report.chunks), (1, 100));
@@ -65,7 +65,7 @@ fn chosen_backups_read_only_the_packs_that_they_need() {
     });
     assert!(fixture.verify(&chosen).is_clean());
     assert!(!fixture.verify_all().is_clean());
-    let missing = VerifyOptions { backups: Some(vec![(two.volume, one.id)]), read_data: false };
+    let missing = VerifyOptions { backups: Some(vec![(two.volume, one.id)]), read_data: ReadData::No };
     assert!(fixture.engine.verify(&fixture.repository, &missing, &Control::default()).is_err());
 }
 

@@ -1,12 +1,14 @@
 //! Reading what is in a repository without the help of the index: for verification, and as the last resort of readers.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use crate::error::Error;
 use crate::fence;
 use crate::id::{ChunkId, PackId, SegmentId};
 use crate::layout;
 use crate::listing;
+use crate::pack::PackReader;
 use crate::repository::{Location, Repository};
 use crate::segment;
 
@@ -115,7 +117,7 @@ impl Repository {
                 };
                 let damaged = self.damaged_slots(id)?;
                 for (slot, id) in (0..).zip(pack.directory().ids()) {
-                    if wanted.contains(id) && !damaged.contains(&slot) {
+                    if wanted.contains(id) && !damaged.contains(slot) {
                         visit(*id, Location { pack: pack.clone(), slot });
                     }
                 }
@@ -132,13 +134,61 @@ impl Repository {
     }
 }
 
+impl Repository {
+    /// Calls `visit` for the copies of the wanted chunks that [`search`](Repository::search) leaves out: those that are known to be damaged, and
+    /// those in packs whose directory can't be read, where a segment tells where they are. Their bytes may be right all the same.
+    ///
+    /// # Errors
+    /// What the storage says.
+    pub fn search_damaged(
+        &self,
+        wanted: &HashSet<ChunkId>,
+        visit: &mut dyn FnMut(ChunkId, Location),
+    ) -> Result<(), Error> {
+        let mut broken: HashSet<PackId> = HashSet::new();
+        for (id, _) in self.list_packs()? {
+            let damaged = self.damaged_slots(id)?;
+            match self.pack(id) {
+                Ok(pack) => {
+                    for (slot, id) in (0..).zip(pack.directory().ids()).filter(|(slot, _)| damaged.contains(*slot)) {
+                        if wanted.contains(id) {
+                            visit(*id, Location { pack: Arc::clone(&pack), slot });
+                        }
+                    }
+                }
+                Err(Error::PackMissing { .. }) => {}
+                Err(error) if error.is_damage() => drop(broken.insert(id)),
+                Err(error) => return Err(error),
+            }
+        }
+        if broken.is_empty() {
+            return Ok(());
+        }
+        for segment in self.list_segments()? {
+            let (session, packs) = match segment::read(&*self.backend, self.id(), segment) {
+                Ok(read) => read,
+                Err(error) if error.is_damage() => continue,
+                Err(error) => return Err(error),
+            };
+            for pack in packs {
+                if !broken.remove(&pack.id) {
+                    continue;
+                }
+                let pack = Arc::new(PackReader::of_summary(session, pack)?);
+                for (slot, id) in (0..).zip(pack.directory().ids()).filter(|(_, id)| wanted.contains(id)) {
+                    visit(*id, Location { pack: Arc::clone(&pack), slot });
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
 /// Times that a search looks at all packs, while some of them go.
 const MAX_SEARCHES: usize = 5;
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use cinderblock_backend::{Backend, Memory};
     use cinderblock_chunker::ChunkSize;
 

@@ -76,7 +76,7 @@ impl Repository {
                 Err(error) if error.is_damage() => continue,
                 Err(error) => return Err(error),
             };
-            let damaged = damage.get(&entry.id).is_some_and(|slots| slots.contains(&slot));
+            let damaged = damage.get(&entry.id).is_some_and(|wrong| wrong.contains(slot));
             if damaged || pack.directory().ids().get(slot as usize) != Some(id) {
                 continue;
             }
@@ -121,15 +121,20 @@ impl Repository {
     pub fn node(&self, id: &ChunkId) -> Result<Node, Error> {
         let mut places = Vec::new();
         self.locate(std::slice::from_ref(id), &mut places)?;
-        let Some(Location { pack, slot }) = places.pop().flatten() else {
+        let Some(location) = places.pop().flatten() else {
             return Err(Error::ChunkMissing { id: *id });
         };
-        let Some(place) = pack.directory().place(slot).filter(|_| pack.content() == Content::Map) else {
+        self.node_at(id, &location)
+    }
+
+    /// Reads and checks a map node at one place.
+    pub(crate) fn node_at(&self, id: &ChunkId, Location { pack, slot }: &Location) -> Result<Node, Error> {
+        let Some(place) = pack.directory().place(*slot).filter(|_| pack.content() == Content::Map) else {
             return Err(Error::ChunkMissing { id: *id });
         };
         let plain = self.nodes.get(pack.id(), place.frame, || {
             let mut plain = Vec::new();
-            self.read_frame(&pack, place.frame, &mut Vec::new(), &mut plain)?;
+            self.read_frame(pack, place.frame, &mut Vec::new(), &mut plain)?;
             Ok::<_, Error>(plain)
         })?;
         let offset = pack.directory().frame_offset(place.frame).unwrap_or(0);

@@ -2,7 +2,8 @@
 //!
 //! A pack never changes, so what is wrong in it stays wrong. `damage/<pack id>/<number>` lists slots of one pack; a later finding is a
 //! further note with the next number, and all that can be read count together. Whoever looks for a chunk treats a noted slot as
-//! absent: a writer stores the chunk again, a reader and a garbage collector take another copy. Notes go when their pack is gone.
+//! absent: a writer stores the chunk again, a reader and a garbage collector take another copy. Of a pack whose directory can't be
+//! read, a note without slots notes all. Notes go when their pack is gone.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -19,13 +20,36 @@ use crate::listing;
 use crate::object::{HEADER_BYTES, Header, Kind, get_envelope, put_envelope};
 use crate::pack::PACK_MAX_CHUNKS;
 use crate::repository::Repository;
-use crate::time::Timestamp;
 
 /// How often a writer takes the next number because another one has taken it.
 const MAX_ATTEMPTS: usize = 100;
 
-/// Noted slots, by pack.
-pub(crate) type Notes = HashMap<PackId, BTreeSet<u32>>;
+/// What is noted, by pack.
+pub(crate) type Notes = HashMap<PackId, Wrong>;
+
+/// What of a pack is known to be wrong.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wrong {
+    whole: bool,
+    slots: BTreeSet<u32>,
+}
+
+impl Wrong {
+    /// Whether the bytes of a slot are.
+    pub fn contains(&self, slot: u32) -> bool {
+        self.whole || self.slots.contains(&slot)
+    }
+
+    /// Whether its directory could not be read, so that nothing in it is found.
+    pub fn is_whole(&self) -> bool {
+        self.whole
+    }
+
+    fn add(&mut self, slots: &[u32]) {
+        self.whole |= slots.is_empty();
+        self.slots.extend(slots);
+    }
+}
 
 /// What a process knows of the notes.
 #[derive(Debug, Default)]
@@ -40,7 +64,7 @@ pub(crate) struct Known {
 struct Note {
     found_at: i64,
     host: String,
-    /// Ascending.
+    /// Ascending. None: the whole pack.
     slots: Vec<u32>,
 }
 
@@ -86,7 +110,7 @@ fn read(backend: &dyn Backend, repository: RepositoryId) -> Result<Notes, Error>
     for (pack, numbers) in numbers(backend)? {
         for number in numbers {
             match Note::get(backend, repository, pack, number) {
-                Ok(note) => notes.entry(pack).or_default().extend(note.slots),
+                Ok(note) => notes.entry(pack).or_default().add(&note.slots),
                 Err(Error::NewerFormat { .. } | Error::Unsupported { .. }) => {}
                 Err(Error::Backend(error)) if error.is_not_found() => {}
                 Err(error) if error.is_damage() => {}
@@ -135,11 +159,11 @@ impl Repository {
         *self.damage.current.write().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    /// The slots of a pack whose bytes are known to be wrong.
+    /// What of a pack is known to be wrong.
     ///
     /// # Errors
     /// What the storage says.
-    pub fn damaged_slots(&self, pack: PackId) -> Result<BTreeSet<u32>, Error> {
+    pub fn damaged_slots(&self, pack: PackId) -> Result<Wrong, Error> {
         Ok(self.damage()?.get(&pack).cloned().unwrap_or_default())
     }
 
@@ -149,17 +173,30 @@ impl Repository {
     /// # Errors
     /// What the storage says.
     pub fn note_damage(&self, session: Option<SessionId>, pack: PackId, slots: &BTreeSet<u32>) -> Result<usize, Error> {
-        let known = self.damage()?;
-        let new: Vec<u32> = match known.get(&pack) {
-            Some(known) => slots.difference(known).copied().collect(),
-            None => slots.iter().copied().collect(),
-        };
-        if new.is_empty() {
-            return Ok(0);
+        let known = self.damaged_slots(pack)?;
+        let new: Vec<u32> = slots.iter().copied().filter(|slot| !known.contains(*slot)).collect();
+        if !new.is_empty() {
+            self.note(session, pack, &new)?;
         }
+        Ok(new.len())
+    }
+
+    /// Remembers the same of a whole pack, whose directory can't be read; whether that was not noted before.
+    ///
+    /// # Errors
+    /// What the storage says.
+    pub fn note_broken_pack(&self, session: Option<SessionId>, pack: PackId) -> Result<bool, Error> {
+        let new = !self.damaged_slots(pack)?.is_whole();
+        if new {
+            self.note(session, pack, &[])?;
+        }
+        Ok(new)
+    }
+
+    fn note(&self, session: Option<SessionId>, pack: PackId, slots: &[u32]) -> Result<(), Error> {
         if let Some(session) = session {
             let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-            let note = Note { found_at: Timestamp::now().microseconds(), host, slots: new.clone() };
+            let note = Note { found_at: self.now().microseconds(), host, slots: slots.to_vec() };
             let mut number =
                 numbers(self.backend())?.remove(&pack).and_then(|numbers| numbers.into_iter().max()).unwrap_or(0);
             let mut attempts = 0;
@@ -171,11 +208,11 @@ impl Repository {
                 }
             }
         }
-        let mut notes = (*known).clone();
-        notes.entry(pack).or_default().extend(&new);
+        let mut notes = (*self.damage()?).clone();
+        notes.entry(pack).or_default().add(slots);
         self.take_notes(&Arc::new(notes));
         self.forget_index();
-        Ok(new.len())
+        Ok(())
     }
 
     /// Removes notes of packs that are gone; how many.
@@ -228,13 +265,17 @@ mod tests {
         let backend = Memory::new();
         let all = Note { found_at: 1, host: "h".repeat(255), slots: (0..PACK_MAX_CHUNKS as u32).collect() };
         all.put(&backend, (REPOSITORY, SESSION), PACK, 1)?;
-        assert_eq!(read(&backend, REPOSITORY)?.get(&PACK).map(BTreeSet::len), Some(PACK_MAX_CHUNKS));
+        assert_eq!(read(&backend, REPOSITORY)?.get(&PACK).map(|wrong| wrong.slots.len()), Some(PACK_MAX_CHUNKS));
         let other = PackId::from_bytes([2; 16]);
         for (number, slots) in [(1, vec![5]), (2, vec![4, 9]), (3, vec![9, 4]), (4, vec![PACK_MAX_CHUNKS as u32])] {
             Note { slots, ..all.clone() }.put(&backend, (REPOSITORY, SESSION), other, number)?;
         }
-        assert_eq!(read(&backend, REPOSITORY)?.get(&other), Some(&BTreeSet::from([4, 5, 9])), "two are no notes");
-        assert_eq!(remove_notes(&backend, &HashSet::from([other]))?, 4);
+        let slots = BTreeSet::from([4, 5, 9]);
+        assert_eq!(read(&backend, REPOSITORY)?.get(&other), Some(&Wrong { whole: false, slots }), "two are no notes");
+        Note { slots: vec![], ..all }.put(&backend, (REPOSITORY, SESSION), other, 5)?;
+        let wrong = read(&backend, REPOSITORY)?.remove(&other).unwrap_or_default();
+        assert!(wrong.is_whole() && wrong.contains(6));
+        assert_eq!(remove_notes(&backend, &HashSet::from([other]))?, 5);
         assert_eq!(read(&backend, REPOSITORY)?.len(), 1);
         Ok(())
     }

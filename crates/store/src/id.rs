@@ -137,6 +137,11 @@ random_id!(
     CollectionId, "collection id"
 );
 
+random_id!(
+    /// Identity and name of a cursor: how far the reading of all stored data has come.
+    CursorId, "cursor id"
+);
+
 /// Identity of a backup: a UUID, as OpenStack Cinder's are. Any 128 bits are taken, whatever the UUID's version.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
 pub struct BackupId([u8; 16]);

@@ -3,7 +3,7 @@
 use cinderblock_backend::ObjectName;
 
 use crate::error::Error;
-use crate::id::{BackupId, CollectionId, PackId, SegmentId, SessionId, VolumeId};
+use crate::id::{BackupId, CollectionId, CursorId, PackId, SegmentId, SessionId, VolumeId};
 
 /// The repository's descriptor, the only object that is text.
 pub(crate) const DESCRIPTOR: &str = "cinderblock.json";
@@ -14,6 +14,7 @@ pub(crate) const SESSIONS: &str = "sessions/";
 pub(crate) const MARKS: &str = "marks/";
 pub(crate) const COLLECTIONS: &str = "gc/";
 pub(crate) const DAMAGE: &str = "damage/";
+pub(crate) const CURSORS: &str = "scrub/";
 pub(crate) const FENCES: &str = "fences/";
 pub(crate) const TOMBSTONES: &str = "tombstones/";
 
@@ -102,6 +103,17 @@ pub(crate) fn parse_damage(object: &ObjectName) -> Option<(PackId, u32)> {
     (damage(id, number).ok()?.as_str() == object.as_str()).then_some((id, number))
 }
 
+/// `scrub/<cursor id>`: how far the reading of all stored data has come.
+pub(crate) fn cursor(id: CursorId) -> Result<ObjectName, Error> {
+    name(format!("{CURSORS}{id}"))
+}
+
+/// The cursor that an object under `scrub/` is, if its name is a cursor's.
+pub(crate) fn parse_cursor(object: &ObjectName) -> Option<CursorId> {
+    let id: CursorId = object.file_name().parse().ok()?;
+    (cursor(id).ok()?.as_str() == object.as_str()).then_some(id)
+}
+
 /// Beginning of the names of a backup's marks.
 pub(crate) fn marks_of(id: BackupId) -> String {
     format!("{MARKS}{id}/")
@@ -159,6 +171,9 @@ mod tests {
         let note_name = damage(PackId::from_bytes([0xab; 16]), 3)?;
         assert_eq!(note_name.as_str(), "damage/abababababababababababababababab/00000003");
         assert_eq!(parse_damage(&note_name), Some((PackId::from_bytes([0xab; 16]), 3)));
+        let cursor_name = cursor(CursorId::from_bytes([4; 16]))?;
+        assert_eq!(cursor_name.as_str(), "scrub/04040404040404040404040404040404");
+        assert_eq!(parse_cursor(&cursor_name), Some(CursorId::from_bytes([4; 16])));
         let last = mark(id, u32::MAX)?;
         assert_eq!(last.as_str(), "marks/02020202-0202-0202-0202-020202020202/4294967295");
         assert_eq!(parse_mark(&last), Some((id, u32::MAX)));
@@ -173,6 +188,7 @@ mod tests {
             assert_eq!(parse_pack(&ObjectName::new(text)?), None, "{text}");
         }
         assert_eq!(parse_record(&ObjectName::new("backups/vm/1")?), None);
+        assert_eq!(parse_cursor(&ObjectName::new("scrub/old/04040404040404040404040404040404")?), None);
         for number in ["1", "000000012", "00000001/2", "x"] {
             let text = format!("marks/02020202-0202-0202-0202-020202020202/{number}");
             assert_eq!(parse_mark(&ObjectName::new(text)?), None, "{number}");

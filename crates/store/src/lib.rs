@@ -12,6 +12,7 @@
 //! | readers ([`Repository::locate`], [`Repository::leaves`]) | nothing | objects never change |
 //! | processes of one host, sharing an index folder | the index, one at a time | an exclusive file lock; readers keep the files open that they began with |
 //! | [`Repository::set_mark`] | one mark | of several hosts that take a number, one succeeds; the others look again |
+//! | [`Repository::put_scrub`] | one cursor, and removes others | each says what is true whatever others do; the furthest is never removed |
 //! | [`Repository::delete_backup`] | removes one record, and its marks | no other backup depends on it |
 //!
 //! # Example
@@ -65,6 +66,7 @@ mod record;
 mod repository;
 pub mod retention;
 mod sabotage;
+mod scrub;
 mod segment;
 mod session;
 #[cfg(test)]
@@ -73,13 +75,15 @@ mod time;
 mod usage;
 
 pub use clock::{Clock, SystemClock};
+pub use damage::Wrong;
 pub use descriptor::{DESCRIPTOR_VERSION, Descriptor};
 pub use error::Error;
-pub use id::{BackupId, ChunkId, CollectionId, PackId, RepositoryId, SegmentId, SessionId, VolumeId};
+pub use id::{BackupId, ChunkId, CollectionId, CursorId, PackId, RepositoryId, SegmentId, SessionId, VolumeId};
 pub use mark::{Damage, Mark, Marks};
 pub use object::{FORMAT_VERSION, Kind};
 pub use record::{Chunking, MAX_HINTS, MAX_VOLUME_BYTES, Record, Statistics, check_texts};
 pub use repository::{Location, OpenOptions, PackInfo, RebuildReport, Repository};
+pub use scrub::{Round, Scrub, Scrubs};
 pub use session::announcement::{Role, SessionInfo};
 pub use session::{Session, merge_hints};
 pub use time::Timestamp;

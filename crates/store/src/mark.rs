@@ -74,13 +74,13 @@ struct BodyDamage {
 
 impl Mark {
     /// One that says nothing, which is what a backup without a mark has.
-    fn blank(volume: &VolumeId) -> Self {
+    fn blank(volume: &VolumeId, now: Timestamp) -> Self {
         Self {
             volume: volume.clone(),
             protected: false,
             protected_until: None,
             damaged: None,
-            changed_at: Timestamp::now(),
+            changed_at: now,
             host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
         }
     }
@@ -204,7 +204,7 @@ impl Repository {
             let (highest, damaged) = (before.highest(), !before.unreadable.is_empty());
             let old = match before.into_mark(volume) {
                 Err(error) if !error.is_damage() => return Err(error),
-                old => old.unwrap_or_default().unwrap_or_else(|| Mark::blank(volume)),
+                old => old.unwrap_or_default().unwrap_or_else(|| Mark::blank(volume, self.now())),
             };
             let mut mark = old.clone();
             change(&mut mark);
@@ -216,7 +216,7 @@ impl Repository {
                 protected: mark.protected,
                 protected_until: mark.protected_until,
                 damaged: mark.damaged,
-                ..Mark::blank(volume)
+                ..Mark::blank(volume, self.now())
             };
             number = highest.checked_add(1).ok_or_else(|| match layout::mark(id, highest) {
                 Ok(name) => Error::damaged(name, 0, "no number is left above its own"),

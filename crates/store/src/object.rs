@@ -41,6 +41,8 @@ pub enum Kind {
     Tombstone = 9,
     /// Slots of a pack whose bytes are wrong.
     Damage = 10,
+    /// How far the reading of all stored data has come.
+    Cursor = 11,
 }
 
 impl Kind {
@@ -48,7 +50,7 @@ impl Kind {
     /// ever writes, and little enough to be read by a process with the least memory.
     fn limit(self) -> u64 {
         match self {
-            Kind::Session | Kind::Mark | Kind::Fence | Kind::Tombstone | Kind::Damage => 64 << 10,
+            Kind::Session | Kind::Mark | Kind::Fence | Kind::Tombstone | Kind::Damage | Kind::Cursor => 64 << 10,
             _ => 16 << 20,
         }
     }
@@ -65,6 +67,7 @@ impl Kind {
             Kind::Fence,
             Kind::Tombstone,
             Kind::Damage,
+            Kind::Cursor,
         ];
         kinds.into_iter().find(|kind| *kind as u8 == byte)
     }

@@ -38,7 +38,7 @@ pub struct OpenOptions {
     pub cache_folder: PathBuf,
     /// Bytes of memory for the index and for the directories of packs in use. At least 8 MiB are taken.
     pub memory_bytes: usize,
-    /// Where sessions take the time from.
+    /// Where the time is taken from.
     pub clock: Arc<dyn Clock>,
     /// Keeps the index in memory: a simulation makes many.
     #[cfg(test)]
@@ -168,6 +168,11 @@ impl Repository {
 
     pub(crate) fn clock(&self) -> &dyn Clock {
         &*self.clock
+    }
+
+    /// The time of day, by the clock that it was opened with.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
     }
 
     /// The storage that it is in.

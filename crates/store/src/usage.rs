@@ -116,6 +116,44 @@ impl Repository {
         self.reach_node(&record.map, reached)
     }
 
+    /// Looks in all packs for what was not found, and marks it with all that it reaches: the index knows one place of each chunk, and
+    /// where that can't be read, there may be another one.
+    ///
+    /// # Errors
+    /// What the storage or the index says.
+    pub(crate) fn reach_missing(&self, reached: &mut Reached) -> Result<(), Error> {
+        let mut hopeless: HashSet<ChunkId> = HashSet::new();
+        loop {
+            let wanted: HashSet<ChunkId> = reached.missing.difference(&hopeless).copied().collect();
+            if wanted.is_empty() {
+                return Ok(());
+            }
+            let mut found: Vec<(ChunkId, Location)> = Vec::new();
+            self.search(&wanted, &mut |id, place| found.push((id, place)))?;
+            for (id, place) in found {
+                if !reached.missing.contains(&id) {
+                    continue;
+                }
+                let node = match place.pack.content() {
+                    Content::Data => None,
+                    Content::Map => match self.node_at(&id, &place) {
+                        Ok(node) => Some(node),
+                        Err(error) if error.is_damage() => continue,
+                        Err(error) => return Err(error),
+                    },
+                };
+                reached.mark(&place.pack, place.slot);
+                reached.missing.remove(&id);
+                reached.unreadable_nodes.remove(&id);
+                if let Some(node) = node {
+                    self.reach_node(&node, reached)?;
+                }
+            }
+            // What is missing below a node that was found is looked for next.
+            hopeless.extend(wanted);
+        }
+    }
+
     fn reach_node(&self, node: &Node, reached: &mut Reached) -> Result<(), Error> {
         let ids: Vec<ChunkId> = node
             .items

@@ -32,7 +32,7 @@ pub fn run(command: &Command, context: &Context) -> anyhow::Result<()> {
         Command::Delete { backups } => delete::run(context, backups),
         Command::Protect(arguments) => protect::run(context, arguments),
         Command::Prune(arguments) => prune::run(context, arguments),
-        Command::Verify { backups, read_data } => verify::run(context, backups, *read_data),
+        Command::Verify { backups, read_data } => verify::run(context, backups, read_data.unwrap_or_default()),
         Command::Repair(arguments) => repair::run(context, arguments),
         Command::RebuildIndex => rebuild_index::run(context),
         Command::Copy(arguments) => copy::run(context, arguments),

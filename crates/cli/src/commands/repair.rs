@@ -18,6 +18,8 @@ struct Repaired<'a> {
     backups: u64,
     replaced_segments: u64,
     noted: u64,
+    broken_packs: u64,
+    right_again: u64,
     missing: u64,
     healed: u64,
     stored_bytes: u64,
@@ -42,6 +44,8 @@ pub fn run(context: &Context, arguments: &Repair) -> anyhow::Result<()> {
         backups: report.backups,
         replaced_segments: report.replaced_segments,
         noted: report.noted,
+        broken_packs: report.broken_packs,
+        right_again: report.right_again,
         missing: report.missing,
         healed: report.healed,
         stored_bytes: report.stored_bytes,
@@ -74,6 +78,16 @@ fn text(report: &RepairReport, dry_run: bool) -> String {
         report.healed,
         if dry_run { String::new() } else { format!(", {} stored", size::show(report.stored_bytes)) },
     );
+    if report.broken_packs > 0 {
+        let _ = writeln!(text, "newly found without a directory: {}", number::counted(report.broken_packs, "pack"));
+    }
+    if report.right_again > 0 {
+        let places = number::counted(report.right_again, "place");
+        let _ = writeln!(
+            text,
+            "wrong once, right when read again, not noted: {places}; look at the memory, the cables and the disks"
+        );
+    }
     if report.replaced_segments > 0 {
         let _ = writeln!(text, "replaced {}", number::counted(report.replaced_segments, "damaged index segment"));
     }

@@ -1,9 +1,10 @@
 //! `stats`
 
-use cinderblock_store::Usage;
+use cinderblock_store::{Scrub, Usage};
 use serde::Serialize;
 
 use crate::context::Context;
+use crate::output::scrub::{self, ScrubFacts};
 use crate::output::{number, size, table};
 
 #[derive(Serialize)]
@@ -21,6 +22,8 @@ struct Stats {
     chunk_bytes: u64,
     unreferenced_bytes: u64,
     missing: u64,
+    /// How far `verify --read-data=PERCENT` has come, where it was ever run.
+    scrub: Option<ScrubFacts>,
 }
 
 impl From<Usage> for Stats {
@@ -39,16 +42,19 @@ impl From<Usage> for Stats {
             chunk_bytes: usage.chunk_bytes,
             unreferenced_bytes: usage.unreferenced_bytes,
             missing: usage.missing,
+            scrub: None,
         }
     }
 }
 
 pub fn run(context: &Context) -> anyhow::Result<()> {
-    let stats = Stats::from(context.repository()?.usage()?);
-    context.answer(&stats, || text(&stats))
+    let repository = context.repository()?;
+    let scrub = repository.scrubs()?.furthest;
+    let stats = Stats { scrub: scrub.as_ref().map(ScrubFacts::from), ..Stats::from(repository.usage()?) };
+    context.answer(&stats, || text(&stats, scrub.as_ref()))
 }
 
-fn text(stats: &Stats) -> String {
+fn text(stats: &Stats, scrub: Option<&Scrub>) -> String {
     let times = |ratio: Option<String>| {
         ratio.map(|ratio| format!(" ({ratio} less than the different chunks)")).unwrap_or_default()
     };
@@ -81,6 +87,9 @@ fn text(stats: &Stats) -> String {
     if stats.missing > 0 {
         let objects = number::counted(stats.missing, "object");
         facts.push(("missing or damaged", format!("{objects}: 'cinderblock verify' tells what is lost")));
+    }
+    if let Some(scrub) = scrub {
+        facts.push(("data read back", scrub::words(scrub)));
     }
     table::facts(&facts)
 }

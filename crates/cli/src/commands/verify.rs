@@ -3,11 +3,13 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use cinderblock_pipeline::{DamagedBackup, VerifyOptions, VerifyReport};
+use cinderblock_pipeline::{DamagedBackup, ReadData, Sampled, VerifyOptions, VerifyReport};
 use serde::Serialize;
 
 use crate::context::Context;
-use crate::output::{number, printable, size};
+use crate::failure::Usage;
+use crate::output::scrub::{self, ScrubFacts};
+use crate::output::{note, number, printable, size};
 use crate::progress::Phase;
 
 #[derive(Serialize)]
@@ -21,6 +23,33 @@ struct Verified<'a> {
     seconds: f64,
     damaged_objects: Vec<Object<'a>>,
     damaged_backups: Vec<Backup<'a>>,
+    /// Where a share of the data was read.
+    sample: Option<Sample<'a>>,
+}
+
+#[derive(Serialize)]
+struct Sample<'a> {
+    packs: u64,
+    bytes: u64,
+    round_ended: bool,
+    /// Why what was remembered could not be read.
+    forgotten: &'a [String],
+    /// Why the next run begins where this one did.
+    not_remembered: Option<&'a str>,
+    scrub: ScrubFacts,
+}
+
+impl<'a> From<&'a Sampled> for Sample<'a> {
+    fn from(sampled: &'a Sampled) -> Self {
+        Self {
+            packs: sampled.packs,
+            bytes: sampled.bytes,
+            round_ended: sampled.round_ended,
+            forgotten: &sampled.forgotten,
+            not_remembered: sampled.not_remembered.as_deref(),
+            scrub: ScrubFacts::from(&sampled.scrub),
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -75,11 +104,16 @@ impl<'a> From<&'a VerifyReport> for Verified<'a> {
             seconds: report.milliseconds as f64 / 1000.0,
             damaged_objects: objects.collect(),
             damaged_backups: backups.collect(),
+            sample: report.sample.as_ref().map(Sample::from),
         }
     }
 }
 
-pub fn run(context: &Context, backups: &[String], read_data: bool) -> anyhow::Result<()> {
+pub fn run(context: &Context, backups: &[String], read_data: ReadData) -> anyhow::Result<()> {
+    if matches!(read_data, ReadData::Share(_)) && !backups.is_empty() {
+        let reason = "--read-data=PERCENT is of all data: leave the backups out, or the percentage".to_owned();
+        return Err(Usage(reason).into());
+    }
     let repository = context.repository()?;
     let found = backups.iter().map(|text| repository.find_backup(text)).collect::<Result<Vec<_>, _>>()?;
     let options = VerifyOptions { backups: (!found.is_empty()).then_some(found), read_data };
@@ -89,6 +123,9 @@ pub fn run(context: &Context, backups: &[String], read_data: bool) -> anyhow::Re
     let report = engine.verify(&repository, &options, &control);
     drop(display);
     let report = report?;
+    if let Some(sampled) = &report.sample {
+        tell_memory(sampled);
+    }
     if report.is_clean() {
         return context.summary(&Verified::from(&report), || format!("{}\n", checked(&report, read_data)));
     }
@@ -106,7 +143,19 @@ pub fn run(context: &Context, backups: &[String], read_data: bool) -> anyhow::Re
     )
 }
 
-fn checked(report: &VerifyReport, read_data: bool) -> String {
+/// Says where the memory of what was read is bad.
+fn tell_memory(sampled: &Sampled) {
+    for reason in &sampled.forgotten {
+        note(&format!("cinderblock: what was read before could not be looked up, and may be read once more: {reason}"));
+    }
+    if let Some(reason) = &sampled.not_remembered {
+        note(&format!(
+            "cinderblock: what was read could not be remembered, the next run reads the same again: {reason}"
+        ));
+    }
+}
+
+fn checked(report: &VerifyReport, read_data: ReadData) -> String {
     let time = Duration::from_millis(report.milliseconds);
     let mut text = format!(
         "checked {}, {}, {}",
@@ -115,17 +164,25 @@ fn checked(report: &VerifyReport, read_data: bool) -> String {
         number::counted(report.packs, "pack"),
     );
     // Writing to a string does not fail.
-    if read_data {
-        let chunks = number::counted(report.chunks, "chunk");
-        let _ = write!(text, "; read all data, {} in {chunks}", size::show(report.read_bytes));
-    } else {
-        text.push_str("; data not read (--read-data)");
+    let chunks = || format!("{} in {}", size::show(report.read_bytes), number::counted(report.chunks, "chunk"));
+    match (read_data, &report.sample) {
+        (ReadData::No, _) => text.push_str("; data not read (--read-data)"),
+        (ReadData::Share(_), Some(sampled)) => {
+            let share = number::percent(sampled.bytes, sampled.scrub.total_bytes);
+            let _ = write!(text, "; read {share} of the stored bytes, {}", chunks());
+        }
+        _ => {
+            let _ = write!(text, "; read all data, {}", chunks());
+        }
     }
     let _ = write!(text, ", {}", number::duration(time));
-    if let Some(rate) = size::rate(report.read_bytes, time).filter(|_| read_data) {
+    if let Some(rate) = size::rate(report.read_bytes, time).filter(|_| read_data != ReadData::No) {
         let _ = write!(text, ", {rate}");
     }
     text.push_str(if report.is_clean() { "; no damage" } else { "; DAMAGED" });
+    if let Some(sampled) = report.sample.as_ref().filter(|sampled| sampled.packs > 0) {
+        let _ = write!(text, "\n{}", scrub::words(&sampled.scrub));
+    }
     text
 }
 

@@ -2,6 +2,7 @@
 
 pub mod facts;
 pub mod number;
+pub mod scrub;
 pub mod size;
 pub mod table;
 

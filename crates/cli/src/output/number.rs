@@ -25,6 +25,12 @@ pub fn ratio(large: u64, small: u64) -> Option<String> {
     (small > 0).then(|| format!("{:.1} x", large as f64 / small as f64))
 }
 
+/// How much of the whole the part is: `63.2 %`; `100.0 %` only where it is all.
+pub fn percent(part: u64, whole: u64) -> String {
+    let tenths = u128::from(part) * 1000 / u128::from(whole.max(1));
+    format!("{}.{} %", tenths / 10, tenths % 10)
+}
+
 /// `0.31 s`, `2 min 5 s`, `1 h 2 min`
 pub fn duration(duration: Duration) -> String {
     match duration.as_secs() {
@@ -60,6 +66,13 @@ mod tests {
     fn a_ratio_needs_something_to_compare_with() {
         assert_eq!(ratio(29, 10).as_deref(), Some("2.9 x"));
         assert_eq!(ratio(1, 0), None);
+    }
+
+    #[test]
+    fn a_part_is_the_whole_only_where_it_is_all() {
+        for (part, whole, shown) in [(0, 0, "0.0 %"), (1, 3, "33.3 %"), (9_999, 10_000, "99.9 %"), (7, 7, "100.0 %")] {
+            assert_eq!(percent(part, whole), shown);
+        }
     }
 
     #[test]

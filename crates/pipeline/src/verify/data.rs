@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use cinderblock_store::pack::{PackReader, frame};
-use cinderblock_store::{ChunkId, Error as StoreError, Location, PackId, Repository};
+use cinderblock_store::pack::{Content, PackReader, frame};
+use cinderblock_store::{ChunkId, Error as StoreError, Location, PackId, Repository, Wrong};
 use rayon::prelude::*;
 
 use super::report::DamagedObject;
@@ -25,6 +25,8 @@ pub(super) struct Damage {
     chunks: Mutex<HashSet<ChunkId>>,
     /// Where in packs the bytes are wrong.
     slots: Mutex<BTreeMap<PackId, BTreeSet<u32>>>,
+    /// Packs whose directory can't be read.
+    broken: Mutex<BTreeSet<PackId>>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -50,9 +52,15 @@ impl Damage {
         lock(&self.chunks).extend(lost.iter().map(|(_, id)| *id));
     }
 
-    /// Where in packs the bytes are wrong.
-    pub(super) fn into_slots(self) -> BTreeMap<PackId, BTreeSet<u32>> {
-        self.slots.into_inner().unwrap_or_else(PoisonError::into_inner)
+    /// How many places were found damaged so far.
+    pub(super) fn places(&self) -> usize {
+        lock(&self.objects).len()
+    }
+
+    /// Where in packs the bytes are wrong, and the packs whose directory can't be read.
+    pub(super) fn into_packs(self) -> (BTreeMap<PackId, BTreeSet<u32>>, BTreeSet<PackId>) {
+        let slots = self.slots.into_inner().unwrap_or_else(PoisonError::into_inner);
+        (slots, self.broken.into_inner().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Each place once, in order.
@@ -111,31 +119,33 @@ impl<'a> DataCheck<'a> {
         Progress::add(&self.control.progress.read_bytes, bytes);
     }
 
-    /// Checks a pack's directory, and all of its frames where `read_data` says so.
-    pub(super) fn pack(&self, id: PackId, read_data: bool) -> Result<(), Error> {
+    /// Checks a pack's directory, and all of its frames where `reads_data` says so of what it holds.
+    pub(super) fn pack(&self, id: PackId, reads_data: impl FnOnce(Content) -> bool) -> Result<(), Error> {
         self.control.cancel.check(false)?;
         let pack = match self.repository.pack(id) {
             Ok(pack) => pack,
             // A garbage collector removed it since it was listed; where it is needed, the maps' chunks will tell.
             Err(StoreError::PackMissing { .. }) => return Ok(()),
+            // What is noted already is no news.
+            Err(error) if error.is_damage() && self.repository.damaged_slots(id)?.is_whole() => return Ok(()),
             Err(error) if error.is_damage() => {
                 self.damage.add(DamagedObject::new(self.repository.pack_object(id)?, error));
+                lock(&self.damage.broken).insert(id);
                 return Ok(());
             }
             Err(error) => return Err(error.into()),
         };
         let around = pack.object_bytes().saturating_sub(pack.directory().stored_bytes());
         self.count_read(around);
-        if read_data {
+        if reads_data(pack.content()) {
             Progress::add(&self.control.progress.done_bytes, around);
-            // What is noted already is no news.
             let noted = self.repository.damaged_slots(id)?;
             reads(&pack).par_iter().try_for_each(|read| self.read(&pack, &noted, *read))?;
         }
         Ok(())
     }
 
-    fn read(&self, pack: &PackReader, noted: &BTreeSet<u32>, read: Read) -> Result<(), Error> {
+    fn read(&self, pack: &PackReader, noted: &Wrong, read: Read) -> Result<(), Error> {
         self.control.cancel.check(false)?;
         let frames = pack.directory().frames().get(read.first as usize..read.end as usize).unwrap_or_default();
         let largest = frames.iter().map(|frame| frame.plain_bytes as usize).max().unwrap_or(0);
@@ -153,7 +163,7 @@ impl<'a> DataCheck<'a> {
             // A disk that can't read a sector has lost what is in it, and more may be found elsewhere.
             Err(error) => {
                 let mut lost: Vec<_> = (read.first..read.end).flat_map(|number| slots(pack, number)).collect();
-                lost.retain(|(slot, _)| !noted.contains(slot));
+                lost.retain(|(slot, _)| !noted.contains(*slot));
                 if lost.is_empty() {
                     return Ok(());
                 }
@@ -168,14 +178,7 @@ impl<'a> DataCheck<'a> {
         Ok(())
     }
 
-    fn frame(
-        &self,
-        pack: &PackReader,
-        noted: &BTreeSet<u32>,
-        (number, from): (u32, u64),
-        stored: &[u8],
-        plain: &mut Vec<u8>,
-    ) {
+    fn frame(&self, pack: &PackReader, noted: &Wrong, (number, from): (u32, u64), stored: &[u8], plain: &mut Vec<u8>) {
         let directory = pack.directory();
         let offset = directory.frame_offset(number).unwrap_or(0);
         let (mut lost, mut count) = (Vec::new(), 0);
@@ -202,7 +205,7 @@ impl<'a> DataCheck<'a> {
             }
         };
         self.chunks.fetch_add(count, Ordering::Relaxed);
-        lost.retain(|(slot, _)| !noted.contains(slot));
+        lost.retain(|(slot, _)| !noted.contains(*slot));
         if !lost.is_empty() {
             self.damage.add(DamagedObject { object: pack.object().to_string(), offset, reason });
             self.damage.add_slots(pack.id(), &lost);

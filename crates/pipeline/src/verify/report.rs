@@ -5,6 +5,8 @@ use std::error::Error as _;
 use cinderblock_chunker::Extent;
 use cinderblock_store::{BackupId, Error as StoreError, VolumeId};
 
+use super::sample::Sampled;
+
 /// What a verification found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -23,6 +25,8 @@ pub struct VerifyReport {
     pub damaged_objects: Vec<DamagedObject>,
     /// Backups that can't be restored whole, in the order of their volumes and ids.
     pub damaged_backups: Vec<DamagedBackup>,
+    /// Where a share of the data was read: which, and what all runs together have read.
+    pub sample: Option<Sampled>,
     /// How long it took, in milliseconds.
     pub milliseconds: u64,
 }

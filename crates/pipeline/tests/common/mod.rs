@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use cinderblock_backend::{Backend, Memory, ObjectName};
 use cinderblock_chunker::ChunkSize;
-use cinderblock_pipeline::{Control, Engine, Settings, VerifyOptions, VerifyReport};
+use cinderblock_pipeline::{Control, Engine, ReadData, Settings, VerifyOptions, VerifyReport};
 use cinderblock_store::map::{MapBuilder, Shape};
 use cinderblock_store::pack::Content;
 use cinderblock_store::pack::frame::{self, Compression, FrameChunk};
@@ -252,7 +252,7 @@ impl Fixture {
 
     /// With all data.
     pub fn verify_all(&self) -> VerifyReport {
-        self.verify(&VerifyOptions { backups: None, read_data: true })
+        self.verify(&VerifyOptions { backups: None, read_data: ReadData::All })
     }
 
     /// Restores to memory.

@@ -73,6 +73,12 @@ impl Choice {
                     choice.consider(repository, (marking, criteria), pack.session(), PackSummary::of_reader(&pack))?
                 }
                 Err(Error::PackMissing { .. }) => {}
+                Err(_) if criteria.condemned.contains(&id) => {}
+                // Whoever wrote it, if that is still at work, is waited for.
+                Err(error) if error.is_damage() && marking.is_done_with(id) => {
+                    choice.freeable_bytes += criteria.packs.get(&id).copied().unwrap_or(0);
+                    choice.dead.push(id);
+                }
                 Err(error) if error.is_damage() => choice.damage.push(error),
                 Err(error) => return Err(error),
             }
@@ -93,9 +99,6 @@ impl Choice {
         if criteria.condemned.contains(&pack.id) {
             return Ok(());
         }
-        if marking.is_last_resort(repository, pack.id)? {
-            return Ok(());
-        }
         let directory = Directory::new("an index segment", 0, pack.lists, false)?;
         let (mut live, mut any) = (0, false);
         for (number, entry) in (0..).zip(directory.frames()) {
@@ -110,6 +113,10 @@ impl Choice {
         let sparse =
             marking.is_damaged(pack.id) || live.saturating_mul(100) < all.saturating_mul(criteria.repack_below.into());
         if any && !sparse {
+            return Ok(());
+        }
+        if marking.is_last_resort(repository, pack.id)? {
+            self.damage.extend(repository.pack(pack.id).err());
             return Ok(());
         }
         // What such a session refers to is not known before it has committed.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
-use crate::damage::Notes;
+use crate::damage::{Notes, Wrong};
 use crate::error::Error;
 use crate::fence;
 use crate::gc::{GcReport, Observer, Progress};
@@ -72,6 +72,7 @@ impl Marking {
         repository.rebuild_index()?;
         let mut marking = Self { notes: repository.damage()?, ..Self::default() };
         marking.mark_new(repository, observer)?;
+        repository.reach_missing(&mut marking.reached)?;
         Ok(marking)
     }
 
@@ -80,22 +81,28 @@ impl Marking {
         Ok(*self.notes != *repository.damage()?)
     }
 
-    /// Whether a pack has, with wrong bytes, what is needed and is nowhere else: it is kept for whoever can read more of it.
+    /// Whether a pack has what is needed and was not found anywhere, or may have it: it is kept for whoever can read more of it.
     pub fn is_last_resort(&self, repository: &Repository, id: PackId) -> Result<bool, Error> {
-        let Some(slots) = self.notes.get(&id) else { return Ok(false) };
-        let pack = match repository.pack(id) {
-            Ok(pack) => pack,
-            Err(Error::PackMissing { .. }) => return Ok(false),
-            Err(error) if error.is_damage() => return Ok(true),
-            Err(error) => return Err(error),
-        };
-        let mut ids = slots.iter().filter_map(|slot| pack.directory().ids().get(*slot as usize));
-        Ok(ids.any(|id| self.reached.misses(id)))
+        if self.reached.is_whole() {
+            return Ok(false);
+        }
+        match repository.pack(id) {
+            Ok(pack) => Ok(pack.directory().ids().iter().any(|id| self.reached.misses(id))),
+            Err(Error::PackMissing { .. }) => Ok(false),
+            // What is in it is not known.
+            Err(error) if error.is_damage() => Ok(true),
+            Err(error) => Err(error),
+        }
     }
 
     /// Whether something in a pack is noted as damaged.
     pub fn is_damaged(&self, id: PackId) -> bool {
         self.notes.contains_key(&id)
+    }
+
+    /// Whether a pack is noted as a whole, and everything that is needed was found elsewhere.
+    pub fn is_done_with(&self, id: PackId) -> bool {
+        self.reached.is_whole() && self.notes.get(&id).is_some_and(Wrong::is_whole)
     }
 
     /// Packs in which something is marked.

@@ -219,7 +219,7 @@ impl Database {
             batch.put(key(PREFIX_PACK_NUMBER, pack.id.as_bytes()), number.to_be_bytes());
             let damaged = notes.get(&pack.id);
             for (slot, id) in pack.lists.ids.iter().enumerate() {
-                if damaged.is_some_and(|damaged| damaged.contains(&(slot as u32))) {
+                if damaged.is_some_and(|damaged| damaged.contains(slot as u32)) {
                     continue;
                 }
                 let slot = (slot as u16).to_be_bytes();

@@ -53,7 +53,7 @@ impl MemoryIndex {
         let content = if pack.map { Content::Map } else { Content::Data };
         self.packs.insert(pack.id, PackEntry { id: pack.id, content, object_bytes: pack.object_bytes });
         let slots = pack.lists.ids.iter().zip(0..);
-        let slots = slots.filter(|(_, slot)| damaged.is_none_or(|damaged| !damaged.contains(slot)));
+        let slots = slots.filter(|(_, slot)| damaged.is_none_or(|damaged| !damaged.contains(*slot)));
         self.chunks.extend(slots.map(|(id, slot)| (*id, (pack.id, slot))));
     }
 }

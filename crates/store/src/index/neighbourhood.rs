@@ -1,10 +1,11 @@
 //! Directories of packs in memory, and every chunk in them by id.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
+use crate::damage::Wrong;
 use crate::id::{ChunkId, PackId};
 use crate::pack::PackReader;
 use crate::repository::Location;
@@ -100,7 +101,7 @@ impl Neighbourhood {
     }
 
     /// Takes a pack in, but for the slots that are `damaged`, and drops others where there are too many chunks.
-    pub(crate) fn insert(&self, pack: Arc<PackReader>, damaged: Option<&BTreeSet<u32>>) {
+    pub(crate) fn insert(&self, pack: Arc<PackReader>, damaged: Option<&Wrong>) {
         let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
         let inner = &mut *inner;
         if inner.numbers.contains_key(&pack.id()) {
@@ -125,7 +126,7 @@ impl Neighbourhood {
         inner.next = inner.next.wrapping_add(1);
         inner.chunks.reserve(pack.directory().ids().len());
         for (slot, id) in pack.directory().ids().iter().enumerate() {
-            if damaged.is_none_or(|damaged| !damaged.contains(&(slot as u32))) {
+            if damaged.is_none_or(|damaged| !damaged.contains(slot as u32)) {
                 inner.chunks.insert(id.prefix(), (number, slot as u32));
             }
         }

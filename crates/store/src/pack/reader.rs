@@ -8,6 +8,7 @@ use crate::layout;
 use crate::object::{HEADER_BYTES, Header, Kind, checksum};
 use crate::pack::directory::Directory;
 use crate::pack::{Content, DIRECTORY_MAX_BYTES, FOOTER_BYTES, FOOTER_MAGIC};
+use crate::segment::PackSummary;
 
 /// First guess at how much of a pack's tail holds its directory: 256 KiB is enough for 3,700 chunks.
 const TAIL_BYTES: usize = 256 << 10;
@@ -76,6 +77,19 @@ impl PackReader {
         }
         let content = if header.kind == Kind::MapPack { Content::Map } else { Content::Data };
         Ok(Self { id, name, content, session: header.session, directory, object_bytes: size })
+    }
+
+    /// A pack as a segment describes it, whose own directory was not read.
+    pub(crate) fn of_summary(session: SessionId, summary: PackSummary) -> Result<Self, Error> {
+        let content = if summary.map { Content::Map } else { Content::Data };
+        Ok(Self {
+            id: summary.id,
+            name: layout::pack(summary.id)?,
+            content,
+            session,
+            directory: Directory::new("an index segment", 0, summary.lists, false)?,
+            object_bytes: summary.object_bytes,
+        })
     }
 
     pub(crate) fn without_hashes(mut self) -> Self {

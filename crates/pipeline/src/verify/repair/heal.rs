@@ -65,6 +65,32 @@ impl<'a> Healer<'a> {
         }
         let mut copies: Vec<(ChunkId, Location)> = Vec::new();
         repository.search(&wanted, &mut |id, location| copies.push((id, location)))?;
+        self.take_copies(repository, copies, control)
+    }
+
+    /// From copies that are noted as wrong, and in packs whose directory can't be read: their bytes may be right all the same.
+    pub(super) fn take_from_damaged(
+        &mut self,
+        repository: &Repository,
+        missing: &Missing,
+        control: &Control,
+    ) -> Result<(), Error> {
+        let wanted = missing.chunks.keys().chain(&missing.nodes).filter(|id| !self.healed.contains(*id));
+        let wanted: HashSet<ChunkId> = wanted.copied().collect();
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        let mut copies: Vec<(ChunkId, Location)> = Vec::new();
+        repository.search_damaged(&wanted, &mut |id, location| copies.push((id, location)))?;
+        self.take_copies(repository, copies, control)
+    }
+
+    fn take_copies(
+        &mut self,
+        repository: &Repository,
+        copies: Vec<(ChunkId, Location)>,
+        control: &Control,
+    ) -> Result<(), Error> {
         for (id, location) in copies {
             control.cancel.check(false)?;
             if self.healed.contains(&id) {

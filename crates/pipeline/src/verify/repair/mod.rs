@@ -1,5 +1,6 @@
 //! Repair: noting what is damaged, and storing again what can be had from elsewhere.
 
+mod confirmation;
 mod heal;
 mod missing;
 
@@ -7,7 +8,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 
 use cinderblock_store::pack::Content;
-use cinderblock_store::{BackupId, Damage as Lost, Error as StoreError, Repository, Session, Timestamp, VolumeId};
+use cinderblock_store::{BackupId, Damage as Lost, Error as StoreError, Repository, Session, VolumeId};
 use rayon::prelude::*;
 
 use self::heal::Healer;
@@ -40,8 +41,13 @@ pub struct RepairOptions {
 pub struct RepairReport {
     /// Index segments that were damaged, and whose packs others name now.
     pub replaced_segments: u64,
-    /// Places in packs whose bytes were newly found to be wrong.
+    /// Places in packs whose bytes were newly found to be wrong, twice.
     pub noted: u64,
+    /// Packs whose directory was newly found to be unreadable, twice.
+    pub broken_packs: u64,
+    /// Places in packs, and packs, that were wrong when they were first read, and right the next time: memory, a cable or a disk may be
+    /// failing.
+    pub right_again: u64,
     /// Chunks and map nodes that backups need and that were nowhere.
     pub missing: u64,
     /// Of these, stored again; of a dry run, those that could be.
@@ -78,7 +84,7 @@ impl Engine {
         };
         repository.forget_packs();
         repository.refresh_index()?;
-        report.noted = self.note_damage(repository, session.as_ref(), options, control)?;
+        self.note_damage(repository, session.as_ref(), options, control, &mut report)?;
         if session.is_some() {
             repository.remove_stale_notes()?;
             let rebuilt = repository.rebuild_index()?;
@@ -100,6 +106,7 @@ impl Engine {
             wanted.extend(missing.chunks.keys().chain(&missing.nodes).copied());
             let mut healer = Healer::new(session.as_ref());
             healer.take_from_repository(repository, &missing, control)?;
+            healer.take_from_damaged(repository, &missing, control)?;
             if let Some(other) = other {
                 healer.take_from_repository(other, &missing, control)?;
             }
@@ -130,29 +137,43 @@ impl Engine {
         Ok(report)
     }
 
-    /// Reads packs, and notes what is wrong in them; how many places.
+    /// Reads packs, and notes what is wrong in them, twice.
     fn note_damage(
         &self,
         repository: &Repository,
         session: Option<&Session<'_>>,
         options: &RepairOptions,
         control: &Control,
-    ) -> Result<u64, Error> {
+        report: &mut RepairReport,
+    ) -> Result<(), Error> {
         let damage = Damage::default();
         let check = DataCheck::new(repository, control, &damage, self.settings().memory_bytes / 4);
         let packs = repository.list_packs()?;
         self.pool.install(|| {
             packs.par_iter().try_for_each(|(id, _)| {
-                let is_map = repository.pack(*id).is_ok_and(|pack| pack.content() == Content::Map);
                 session.map_or(Ok(()), Session::stay)?;
-                check.pack(*id, options.read_data || is_map)
+                check.pack(*id, |content| options.read_data || content == Content::Map)
             })
         })?;
-        let mut noted = 0;
-        for (pack, slots) in damage.into_slots() {
-            noted += repository.note_damage(session.map(Session::id), pack, &slots)? as u64;
+        let (slots, broken) = damage.into_packs();
+        let writer = session.map(Session::id);
+        for (pack, slots) in slots {
+            control.cancel.check(false)?;
+            session.map_or(Ok(()), Session::stay)?;
+            let again = confirmation::wrong_slots(repository, pack, &slots)?;
+            report.right_again += again.right;
+            report.noted += repository.note_damage(writer, pack, &again.wrong)? as u64;
         }
-        Ok(noted)
+        for pack in broken {
+            control.cancel.check(false)?;
+            session.map_or(Ok(()), Session::stay)?;
+            match confirmation::is_broken(repository, pack)? {
+                Some(true) => report.broken_packs += u64::from(repository.note_broken_pack(writer, pack)?),
+                Some(false) => report.right_again += 1,
+                None => {}
+            }
+        }
+        Ok(())
     }
 }
 
@@ -172,7 +193,7 @@ fn mark(
             Some(lacking) => {
                 let bytes = lacking.damaged.lost.iter().fold(0, |sum: u64, extent| sum.saturating_add(extent.length));
                 let same = marked.filter(|lost| lost.chunks == lacking.chunks && lost.bytes == bytes);
-                Some(same.unwrap_or(Lost { chunks: lacking.chunks, bytes, found_at: Timestamp::now() }))
+                Some(same.unwrap_or(Lost { chunks: lacking.chunks, bytes, found_at: repository.now() }))
             }
             None if lacking.contains_key(id) => continue,
             None => None,
