@@ -11,7 +11,7 @@ export PATH := $(HOME)/.cargo/bin:$(PATH)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build demo test bench bench-cinder fuzz simulate simulate-steps lint fmt install clean
+.PHONY: help deps build demo test bench bench-cinder bench-upkeep fuzz simulate simulate-steps lint fmt install clean
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | awk -F'|' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -43,6 +43,10 @@ bench: build ## Measure the parts (criterion), then whole runs beside their limi
 # Both in turn, on the same volume; ours alone where Cinder or the script that runs it is missing. BENCH="--dense --rounds 5".
 bench-cinder: build ## Measure Cinder's backups beside Cinder's own driver (VOLUMES=DIR for your own web.img)
 	cargo run --release -p cinderblock-benches --bin cinder -- $(if $(VOLUMES),--volumes $(VOLUMES)) $(BENCH)
+
+# Beside restic and rustic, where they are on the PATH. BENCH="--backups 20 --rustic FILE".
+bench-upkeep: build ## Measure prune, gc and verify on a repository of many backups (VOLUMES=DIR for your own)
+	cargo run --release -p cinderblock-benches --bin upkeep -- $(if $(VOLUMES),--volumes $(VOLUMES)) $(BENCH)
 
 FUZZ_SECONDS ?= 60
 fuzz: deps ## Fuzz what reads untrusted bytes, FUZZ_SECONDS=60 for each target (cargo install cargo-fuzz --locked)

@@ -5,7 +5,7 @@
 //! absent: a writer stores the chunk again, a reader and a garbage collector take another copy. Of a pack whose directory can't be
 //! read, a note without slots notes all. Notes go when their pack is gone.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use bincode::{Decode, Encode};
@@ -93,8 +93,8 @@ impl Note {
     }
 }
 
-fn numbers(backend: &dyn Backend) -> Result<HashMap<PackId, Vec<u32>>, Error> {
-    let mut found: HashMap<PackId, Vec<u32>> = HashMap::new();
+fn numbers(backend: &dyn Backend) -> Result<BTreeMap<PackId, Vec<u32>>, Error> {
+    let mut found: BTreeMap<PackId, Vec<u32>> = BTreeMap::new();
     backend.list(layout::DAMAGE, &mut |info| {
         if let Some((pack, number)) = layout::parse_damage(&info.name) {
             found.entry(pack).or_default().push(number);

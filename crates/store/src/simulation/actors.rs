@@ -14,7 +14,7 @@ use crate::clock::Clock;
 use crate::error::Error;
 use crate::gc::Observer;
 use crate::id::{BackupId, ChunkId, PackId, VolumeId};
-use crate::map::{MapBuilder, PieceContent, Shape};
+use crate::map::{MapBuilder, Node, PieceContent, Shape};
 use crate::pack::frame::{self, Compression, FrameChunk};
 use crate::pack::{Content, PackBuilder};
 use crate::random::seeded;
@@ -76,14 +76,19 @@ impl<'m> Process<'m> {
         Self { handle, model, plot, repository: None }
     }
 
-    fn repository(&mut self) -> Option<Repository> {
+    pub(super) fn repository(&mut self) -> Option<Repository> {
         match self.repository.take() {
             Some(repository) if !once_in(3) => Some(repository),
             _ => open(self.handle.backend(), Some(self.handle.clone())).ok(),
         }
     }
 
-    fn rest(&self) {
+    /// Goes on with it next time, if it does not open it anew.
+    pub(super) fn keep(&mut self, repository: Repository) {
+        self.repository = Some(repository);
+    }
+
+    pub(super) fn rest(&self) {
         let times = [0, 1, 60, 600, 7200];
         self.handle.sleep(Duration::from_secs(times[below(times.len() as u64) as usize]));
     }
@@ -101,7 +106,7 @@ impl<'m> Process<'m> {
             if let Err(error) = self.back_up(&repository, volume) {
                 self.expect_trouble("a backup", &error);
             }
-            self.repository = Some(repository);
+            self.keep(repository);
         }
     }
 
@@ -142,7 +147,7 @@ impl<'m> Process<'m> {
             {
                 self.read_failed(id, &error);
             }
-            self.repository = Some(repository);
+            self.keep(repository);
         }
     }
 
@@ -150,7 +155,7 @@ impl<'m> Process<'m> {
     fn read_failed(&self, id: BackupId, error: &Error) {
         let known = self.model.backups().get(&id).cloned();
         let lasting = known.is_some_and(|known| known.committed && !known.deleted);
-        if error.is_damage() && lasting && !self.handle.has_crashed() {
+        if error.is_damage() && lasting && !self.handle.has_crashed() && !self.model.has_rotted() {
             self.model.violated(format!("a reader could not read backup {id}: {error}"));
         }
     }
@@ -165,7 +170,7 @@ impl<'m> Process<'m> {
                 known.deleted = true;
             }
             let _ = repository.delete_backup(&volume, id);
-            self.repository = Some(repository);
+            self.keep(repository);
         }
     }
 
@@ -178,14 +183,14 @@ impl<'m> Process<'m> {
             if let Err(error) = repository.collect_garbage(&options, &Observer::new(&|_| true)) {
                 self.expect_trouble("a collection", &error);
             }
-            self.repository = Some(repository);
+            self.keep(repository);
         }
     }
 
-    /// Operations may fail; damage is nothing that the weather brings.
+    /// Operations may fail; damage is nothing that the weather brings, but bits that flip.
     fn expect_trouble(&self, what: &str, error: &Error) {
         let damage = error.is_damage() && !matches!(error, Error::Backend(_));
-        if damage && !self.handle.has_crashed() {
+        if damage && !self.handle.has_crashed() && !self.model.has_rotted() {
             self.model.violated(format!("{what} met damage: {error}"));
         }
     }
@@ -198,6 +203,26 @@ fn any_backup(repository: &Repository) -> Option<(VolumeId, BackupId)> {
     (!backups.is_empty()).then(|| backups.swap_remove(below(backups.len() as u64) as usize))
 }
 
+/// The root of a volume's map, and all its nodes.
+pub(super) fn nodes_of(volume: &Volume) -> Result<(Node, Vec<(ChunkId, Vec<u8>)>), Error> {
+    let (mut nodes, mut map) = (Vec::new(), MapBuilder::new(Shape::Fixed));
+    let mut sink = |id, bytes: Vec<u8>| {
+        nodes.push((id, bytes));
+        Ok(())
+    };
+    let mut at = 0;
+    for (position, seed) in volume {
+        if *position > at {
+            map.push_zeros(position - at, &mut sink)?;
+        }
+        map.push_chunk(ChunkId::of(&chunk(*seed)), CHUNK as u32, &mut sink)?;
+        at = position + 1;
+    }
+    map.push_zeros(VOLUME_CHUNKS - at, &mut sink)?;
+    let root = map.finish(&mut sink)?;
+    Ok((root, nodes))
+}
+
 /// Stores what is missing of a volume; its record.
 fn write_volume(
     repository: &Repository,
@@ -206,25 +231,9 @@ fn write_volume(
     volume: &Volume,
     work: impl FnOnce() -> Result<(), Error>,
 ) -> Result<Record, Error> {
-    let (mut nodes, mut map) = (Vec::new(), MapBuilder::new(Shape::Fixed));
-    let mut sink = |id, bytes: Vec<u8>| {
-        nodes.push((id, bytes));
-        Ok(())
-    };
-    let mut at = 0;
-    let mut chunks = BTreeMap::new();
-    for (position, seed) in volume {
-        let bytes = chunk(*seed);
-        let chunk_id = ChunkId::of(&bytes);
-        if *position > at {
-            map.push_zeros(position - at, &mut sink)?;
-        }
-        map.push_chunk(chunk_id, CHUNK as u32, &mut sink)?;
-        chunks.insert(chunk_id, bytes);
-        at = position + 1;
-    }
-    map.push_zeros(VOLUME_CHUNKS - at, &mut sink)?;
-    let root = map.finish(&mut sink)?;
+    let chunks: BTreeMap<ChunkId, Vec<u8>> =
+        volume.values().map(|seed| chunk(*seed)).map(|bytes| (ChunkId::of(&bytes), bytes)).collect();
+    let (root, nodes) = nodes_of(volume)?;
     let data_packs = store(session, Content::Data, &chunks.into_iter().collect::<Vec<_>>())?;
     work()?;
     let map_packs = store(session, Content::Map, &nodes)?;

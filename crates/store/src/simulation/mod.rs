@@ -10,6 +10,7 @@
 mod actors;
 mod model;
 mod plot;
+mod repairer;
 mod scenario;
 
 use std::ops::Range;

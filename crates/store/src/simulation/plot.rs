@@ -20,16 +20,19 @@ pub(super) enum Plot {
     Crowd,
     /// Long sessions that renew themselves on a storage whose listings lag.
     Renewals,
+    /// Bits flip in packs, and are repaired, while others write and collect.
+    Rot,
 }
 
 impl Plot {
     /// The plot of a seed.
     pub fn of(seed: u64) -> Self {
-        match seed % 8 {
+        match seed % 10 {
             0..4 => Plot::Medley,
             4 | 5 => Plot::Sleepers,
             6 => Plot::Crowd,
-            _ => Plot::Renewals,
+            7 => Plot::Renewals,
+            _ => Plot::Rot,
         }
     }
 
@@ -39,6 +42,7 @@ impl Plot {
             Plot::Medley => Weather::from_seed(seed),
             Plot::Sleepers => Weather { settle_delay: Duration::ZERO, ..Weather::calm() },
             Plot::Crowd => Weather { pause: 0.03, longest_pause: HOUR, listing_page: 4, ..Weather::calm() },
+            Plot::Rot => Weather { pause: 0.02, longest_pause: 24 * HOUR, crash: 0.002, ..Weather::calm() },
             Plot::Renewals => Weather {
                 lag: 1.0,
                 settle_delay: Duration::from_secs(600),
@@ -54,20 +58,21 @@ impl Plot {
         (self == Plot::Sleepers).then_some(sleepy)
     }
 
-    /// How many writers, collectors, readers and deleters there are.
-    pub fn cast(self) -> [u64; 4] {
+    /// How many writers, collectors, readers, deleters and repairers there are; for the last ones, something flips bits.
+    pub fn cast(self) -> [u64; 5] {
         match self {
-            Plot::Medley => [1 + below(3), 1 + below(2), below(2), below(3)],
-            Plot::Sleepers => [2 + below(2), 1, 0, below(2)],
-            Plot::Crowd => [1 + below(2), 3, 0, 1 + below(2)],
-            Plot::Renewals => [1 + below(2), 2, 0, 1],
+            Plot::Medley => [1 + below(3), 1 + below(2), below(2), below(3), 0],
+            Plot::Sleepers => [2 + below(2), 1, 0, below(2), 0],
+            Plot::Crowd => [1 + below(2), 3, 0, 1 + below(2), 0],
+            Plot::Renewals => [1 + below(2), 2, 0, 1, 0],
+            Plot::Rot => [1 + below(2), 1 + below(2), below(2), below(2), 1 + below(2)],
         }
     }
 
     /// How often a writer gives a sign of life before it has written all.
     pub fn renewals(self) -> u64 {
         match self {
-            Plot::Medley => below(2),
+            Plot::Medley | Plot::Rot => below(2),
             Plot::Sleepers => 0,
             Plot::Crowd => below(3),
             Plot::Renewals => 1 + below(6),
@@ -82,7 +87,7 @@ impl Plot {
     /// How often a collector runs.
     pub fn collections(self) -> u64 {
         match self {
-            Plot::Medley | Plot::Crowd => 1 + below(3),
+            Plot::Medley | Plot::Crowd | Plot::Rot => 1 + below(3),
             Plot::Sleepers | Plot::Renewals => 4 + below(4),
         }
     }
@@ -94,8 +99,9 @@ impl Plot {
             Plot::Renewals => (Duration::ZERO, 240 * HOUR),
             Plot::Crowd => (hours([0, 0, 3600]), hours([7200, 86_400, 86_400])),
             Plot::Medley => (hours([0, 10, 3600]), hours([900, 7200, 86_400])),
+            Plot::Rot => (hours([0, 3600, 86_400]), hours([7200, 86_400, 86_400])),
         };
-        let repack_below = if self == Plot::Crowd { 100 } else { [0, 50, 100][below(3) as usize] };
+        let repack_below = if matches!(self, Plot::Crowd | Plot::Rot) { 100 } else { [0, 50, 100][below(3) as usize] };
         GcOptions { grace, fence_after, repack_below, dry_run: self == Plot::Medley && below(20) == 0 }
     }
 }

@@ -3,12 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use cinderblock_backend::Backend;
 use cinderblock_backend::simulated::{Actor, Ending, Simulation, Weather};
 use cinderblock_chunker::ChunkSize;
 
 use super::actors::{Process, below, check, open};
 use super::model::{CHUNK, Model};
 use super::plot::Plot;
+use super::repairer::repair;
 use crate::error::Error;
 use crate::gc::{GcOptions, Observer};
 use crate::id::PackId;
@@ -29,7 +31,6 @@ pub(super) struct Outcome {
 
 /// Runs a seed, with a step of the protocol left out or not.
 pub(super) fn run(seed: u64, step: Option<Step>, keep_log: bool) -> Outcome {
-    let model = Model::default();
     let plot = Plot::of(seed);
     let mut simulation = Simulation::new(seed, plot.weather(seed));
     if keep_log {
@@ -39,6 +40,8 @@ pub(super) fn run(seed: u64, step: Option<Step>, keep_log: bool) -> Outcome {
     let calm = simulation.calm_view();
     let size = ChunkSize::new(CHUNK as u64).expect("a chunk size");
     Repository::create(&*calm, size).expect("a repository");
+    let repository = open(calm.clone(), None).expect("the repository").id();
+    let model = Model::new(calm, repository);
     for round in 0..1 + below(2) {
         let mut actors = Vec::new();
         let model = &model;
@@ -53,7 +56,7 @@ pub(super) fn run(seed: u64, step: Option<Step>, keep_log: bool) -> Outcome {
                 None => actor,
             });
         };
-        let [writers, collectors, readers, deleters] = plot.cast();
+        let [writers, collectors, readers, deleters, repairers] = plot.cast();
         for n in 0..writers {
             add(format!("writer-{round}-{n}"), plot.weather_of_writers().as_ref(), |process| process.write());
         }
@@ -65,6 +68,10 @@ pub(super) fn run(seed: u64, step: Option<Step>, keep_log: bool) -> Outcome {
         }
         for n in 0..deleters {
             add(format!("deleter-{round}-{n}"), None, |process| process.delete());
+        }
+        for n in 0..repairers {
+            add(format!("rot-{round}-{n}"), None, |process| process.rot());
+            add(format!("repairer-{round}-{n}"), None, |process| process.repair());
         }
         for ended in simulation.run(actors) {
             if let Ending::Panicked(message) = ended.ending {
@@ -88,11 +95,27 @@ pub(super) fn run(seed: u64, step: Option<Step>, keep_log: bool) -> Outcome {
     }
 }
 
-/// Quiet, and two collections; then all is as it ought to be.
+/// Quiet, a repair where something went bad, and two collections; then all is as it ought to be.
 fn at_the_end(simulation: &mut Simulation, model: &Model) -> Result<(), String> {
     simulation.settle();
-    check_backups(simulation, model)?;
+    if !model.has_rotted() {
+        check_backups(simulation, model)?;
+    }
     simulation.set_weather(Weather::calm());
+    if model.has_rotted() {
+        let seed = seeded::next().expect("a seed");
+        let repairer = Actor::new("last-repairer", move |handle| {
+            seeded::seed(Some(seed));
+            let repository = open(handle.backend(), Some(handle.clone())).expect("a repository");
+            repair(&repository, model, &|| false).expect("a repair");
+        });
+        for ended in simulation.run([repairer]) {
+            if ended.ending != Ending::Finished {
+                return Err(format!("the last repair: {:?}", ended.ending));
+            }
+        }
+        check_backups(simulation, model)?;
+    }
     for _ in 0..2 {
         simulation.advance(Duration::from_secs(10 * 86_400));
         let seed = seeded::next().expect("a seed");
@@ -160,6 +183,17 @@ fn find_dead(simulation: &Simulation) -> Result<Option<String>, Error> {
         if let Some(object) = listing::any(&*backend, prefix)? {
             return Ok(Some(format!("{object} is left")));
         }
+    }
+    let mut stale = None;
+    backend.list(layout::DAMAGE, &mut |info| {
+        let pack = layout::parse_damage(&info.name).map(|(pack, _)| pack);
+        if pack.is_none_or(|pack| !packs.contains(&pack)) {
+            stale = Some(info.name);
+        }
+        Ok(())
+    })?;
+    if let Some(note) = stale {
+        return Ok(Some(format!("{note} is left, and its pack is gone")));
     }
     for id in repository.list_segments()? {
         if let Some(pack) = repository.check_segment(id)?.into_iter().find(|pack| !packs.contains(pack)) {
