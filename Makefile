@@ -11,7 +11,7 @@ export PATH := $(HOME)/.cargo/bin:$(PATH)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build demo test bench bench-cinder bench-upkeep fuzz simulate simulate-steps lint fmt install clean
+.PHONY: help deps build demo test bench bench-cinder bench-upkeep fuzz simulate simulate-steps exhaust lint fmt install clean
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | awk -F'|' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -60,6 +60,10 @@ simulate: deps ## Simulate writers and collectors, seed after seed, until one fa
 
 simulate-steps: deps ## Show that the simulation misses each step of the protocol that is left out (minutes)
 	cargo test --release -p cinderblock-store --lib simulation::every -- --ignored --nocapture
+
+exhaust: deps ## Go through all faults, crashes and forms of damage of which make test takes a part (minutes)
+	CINDERBLOCK_ALL_CASES=1 cargo test --release -p cinderblock-pipeline \
+		--test commands_survive_faults --test commands_survive_crashes --test every_damage_meets_every_command
 
 lint: deps ## Check format, clippy and documentation; warnings are errors
 	cargo fmt --all --check

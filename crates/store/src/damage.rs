@@ -121,6 +121,33 @@ fn read(backend: &dyn Backend, repository: RepositoryId) -> Result<Notes, Error>
     Ok(notes)
 }
 
+/// Why notes cannot be read, each with its pack and number. What such a note says is found again where the pack is read; until then
+/// a copy may count that is known to be wrong.
+pub(crate) fn unreadable(backend: &dyn Backend, repository: RepositoryId) -> Result<Vec<(PackId, u32, Error)>, Error> {
+    let mut found = Vec::new();
+    for (pack, numbers) in numbers(backend)? {
+        for number in numbers {
+            match Note::get(backend, repository, pack, number) {
+                Ok(_) => {}
+                Err(Error::Backend(error)) if error.is_not_found() => {}
+                Err(Error::Damaged { object, offset, reason }) => {
+                    let reason = format!(
+                        "{reason}; it says what of a pack is damaged: 'cinderblock repair --read-data' finds that again and replaces it"
+                    );
+                    found.push((pack, number, Error::Damaged { object, offset, reason }));
+                }
+                Err(error)
+                    if error.is_damage() || matches!(error, Error::NewerFormat { .. } | Error::Unsupported { .. }) =>
+                {
+                    found.push((pack, number, error));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    Ok(found)
+}
+
 /// Removes the notes of packs that are gone.
 pub(crate) fn remove_notes(backend: &dyn Backend, gone: &HashSet<PackId>) -> Result<u64, Error> {
     let mut removed = 0;
@@ -213,6 +240,21 @@ impl Repository {
         self.take_notes(&Arc::new(notes));
         self.forget_index();
         Ok(())
+    }
+
+    /// Removes damaged notes of packs of which `is_noted` says that all that is wrong in them is in other notes; how many.
+    ///
+    /// # Errors
+    /// What the storage says.
+    pub fn remove_damaged_notes(&self, is_noted: impl Fn(PackId) -> bool) -> Result<u64, Error> {
+        let mut removed = 0;
+        for (pack, number, error) in unreadable(self.backend(), self.id())? {
+            if error.is_damage() && is_noted(pack) {
+                fence::delete(self.backend(), &layout::damage(pack, number)?)?;
+                removed += 1;
+            }
+        }
+        Ok(removed)
     }
 
     /// Removes notes of packs that are gone; how many.

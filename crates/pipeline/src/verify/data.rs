@@ -27,6 +27,8 @@ pub(super) struct Damage {
     slots: Mutex<BTreeMap<PackId, BTreeSet<u32>>>,
     /// Packs whose directory can't be read.
     broken: Mutex<BTreeSet<PackId>>,
+    /// Packs of which something could not be read.
+    unread: Mutex<HashSet<PackId>>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -61,6 +63,11 @@ impl Damage {
     pub(super) fn into_packs(self) -> (BTreeMap<PackId, BTreeSet<u32>>, BTreeSet<PackId>) {
         let slots = self.slots.into_inner().unwrap_or_else(PoisonError::into_inner);
         (slots, self.broken.into_inner().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Packs of which something could not be read.
+    pub(super) fn unread(&self) -> HashSet<PackId> {
+        lock(&self.unread).clone()
     }
 
     /// Each place once, in order.
@@ -162,6 +169,7 @@ impl<'a> DataCheck<'a> {
             Err(error) if error.is_not_found() => {}
             // A disk that can't read a sector has lost what is in it, and more may be found elsewhere.
             Err(error) => {
+                lock(&self.damage.unread).insert(pack.id());
                 let mut lost: Vec<_> = (read.first..read.end).flat_map(|number| slots(pack, number)).collect();
                 lost.retain(|(slot, _)| !noted.contains(*slot));
                 if lost.is_empty() {

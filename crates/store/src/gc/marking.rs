@@ -3,11 +3,13 @@
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
-use crate::damage::{Notes, Wrong};
+use crate::damage::{self, Notes, Wrong};
 use crate::error::Error;
 use crate::fence;
 use crate::gc::{GcReport, Observer, Progress};
 use crate::id::{BackupId, PackId, SessionId, VolumeId};
+use crate::layout;
+use crate::listing;
 use crate::repository::Repository;
 use crate::usage::Reached;
 
@@ -23,7 +25,8 @@ pub(super) struct Marking {
     pub sessions: HashSet<SessionId>,
     /// Records of sessions that were declared ended: they are no backups.
     pub buried: BTreeSet<(VolumeId, BackupId)>,
-    /// Records that can't be read: nobody knows what they reach.
+    /// Records that can't be read: nobody knows what they reach. And damage notes: the copy that was marked may be one that is known to
+    /// be wrong, and another one the last.
     pub unreadable: Vec<Error>,
 }
 
@@ -31,6 +34,11 @@ impl Marking {
     /// Marks what the records reach that are there now and were not marked before.
     pub fn mark_new(&mut self, repository: &Repository, observer: &Observer<'_>) -> Result<(), Error> {
         self.unreadable.clear();
+        for (pack, _, error) in damage::unreadable(repository.backend(), repository.id())? {
+            if listing::exists(repository.backend(), &layout::pack(pack)?)? {
+                self.unreadable.push(error);
+            }
+        }
         let mut found = repository.backups(None)?;
         // One that is put after this only means that something dead is kept until the next time.
         let buried = fence::tombstones(repository.backend())?;

@@ -160,6 +160,7 @@ impl Run<'_> {
         self.report.ended.extend(waited.ended);
         if !waited.waiting.is_empty() {
             self.report.waiting = waited.waiting;
+            self.report.doubts.extend(waited.doubt);
             let collections = collection::list(self.repository.backend(), self.repository.id())?;
             self.report.pending = collections.values().map(|packs| packs.len() as u64).sum();
             return Ok(false);

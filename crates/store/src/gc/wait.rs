@@ -32,6 +32,8 @@ pub(super) struct Waited {
     pub waiting: Vec<SessionInfo>,
     /// Sessions that were declared ended.
     pub ended: Vec<SessionInfo>,
+    /// Why sessions that gave no sign of life could not be declared ended, where that is so.
+    pub doubt: Option<Error>,
 }
 
 fn age(now: Timestamp, session: &SessionInfo) -> Option<Duration> {
@@ -72,7 +74,8 @@ impl Waiter<'_> {
             });
             let (old, young): (Vec<_>, Vec<_>) = sessions.into_iter().partition(|session| self.is_old(session));
             if !old.is_empty() {
-                if self.end(&old, (&mut committed, &mut waited.ended))? {
+                waited.doubt = self.end(&old, (&mut committed, &mut waited.ended))?;
+                if waited.doubt.is_none() {
                     continue;
                 }
                 waited.waiting = old.into_iter().chain(young).collect();
@@ -111,40 +114,40 @@ impl Waiter<'_> {
         Ok(ended)
     }
 
-    /// Ends sessions that give no sign of life. Those whose record turns out to be there had committed before. False where that
-    /// can't be told, because a record can't be read: then they stay.
+    /// Ends sessions that give no sign of life. Those whose record turns out to be there had committed before. Where that can't be
+    /// told, because a record can't be read, they stay, and the record's error is returned.
     fn end(
         &self,
         sessions: &[SessionInfo],
         (committed, ended): (&mut HashSet<SessionId>, &mut Vec<SessionInfo>),
-    ) -> Result<bool, Error> {
+    ) -> Result<Option<Error>, Error> {
         let collector = self.collector();
         if skips(Step::Fence) {
             committed.extend(sessions.iter().map(|session| session.id));
-            return Ok(true);
+            return Ok(None);
         }
         for session in sessions {
             collector.fence(session.id, self.repository.clock().now())?;
         }
         // Whoever puts its record from now on sees the fence; the record of whoever did so before is shown after this.
         self.settle(2);
-        let writers = if skips(Step::LookAfterFence) { Some(HashSet::new()) } else { self.writers_of_records()? };
+        let writers = if skips(Step::LookAfterFence) { Ok(HashSet::new()) } else { self.writers_of_records()? };
         for session in sessions {
             match &writers {
-                Some(writers) if !writers.contains(&session.id) => {
+                Ok(writers) if !writers.contains(&session.id) => {
                     collector.bury(session.id, self.repository.clock().now())?;
                     self.remove(session)?;
                     ended.push(session.clone());
                 }
                 // Its record is there: it has nothing more to do, and was stopped before it left.
-                Some(_) => self.remove(session)?,
-                None => {}
+                Ok(_) => self.remove(session)?,
+                Err(_) => {}
             }
             collector.lift(session.id)?;
             // A listing may show one that ended for a while; one that committed need not leave.
             committed.insert(session.id);
         }
-        Ok(writers.is_some())
+        Ok(writers.err())
     }
 
     fn remove(&self, session: &SessionInfo) -> Result<(), Error> {
@@ -152,19 +155,22 @@ impl Waiter<'_> {
         numbers.try_for_each(|number| fence::delete_session(self.repository.backend(), session.id, *number))
     }
 
-    /// The sessions that wrote the records that there are; none where one of these can't be read.
-    fn writers_of_records(&self) -> Result<Option<HashSet<SessionId>>, Error> {
+    /// The sessions that wrote the records that there are; or why one of these can't be read.
+    fn writers_of_records(&self) -> Result<Result<HashSet<SessionId>, Error>, Error> {
         let mut writers = HashSet::new();
         for (volume, id) in self.repository.backups(None)? {
             match self.repository.unchecked_record(&volume, id) {
                 Ok(record) => drop(writers.insert(record.session)),
                 Err(Error::BackupNotFound { .. }) => {}
-                Err(Error::NewerFormat { .. } | Error::Unsupported { .. }) => return Ok(None),
-                Err(error) if error.is_damage() => return Ok(None),
+                Err(error)
+                    if error.is_damage() || matches!(error, Error::NewerFormat { .. } | Error::Unsupported { .. }) =>
+                {
+                    return Ok(Err(error));
+                }
                 Err(error) => return Err(error),
             }
         }
-        Ok(Some(writers))
+        Ok(Ok(writers))
     }
 
     /// Removes what sessions and collectors that are gone have left: announcements of sessions that were declared ended, and

@@ -8,6 +8,7 @@
 //! it; it renews its announcement; and it looks for a fence after its record is put.
 
 pub(crate) mod announcement;
+mod identity;
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -69,6 +70,7 @@ impl Repository {
     }
 
     pub(crate) fn announce(&self, role: Role, activity: &str, avoids_condemned: bool) -> Result<Session<'_>, Error> {
+        identity::check(self.backend(), self.id())?;
         let id = SessionId::random()?;
         let announcement = Announcement::new(role, activity, self.clock().now());
         let announced = announcement.put(self.backend(), self.id(), id);

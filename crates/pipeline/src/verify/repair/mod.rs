@@ -155,6 +155,7 @@ impl Engine {
                 check.pack(*id, |content| options.read_data || content == Content::Map)
             })
         })?;
+        let unread = damage.unread();
         let (slots, broken) = damage.into_packs();
         let writer = session.map(Session::id);
         for (pack, slots) in slots {
@@ -164,7 +165,7 @@ impl Engine {
             report.right_again += again.right;
             report.noted += repository.note_damage(writer, pack, &again.wrong)? as u64;
         }
-        for pack in broken {
+        for pack in broken.iter().copied() {
             control.cancel.check(false)?;
             session.map_or(Ok(()), Session::stay)?;
             match confirmation::is_broken(repository, pack)? {
@@ -172,6 +173,13 @@ impl Engine {
                 Some(false) => report.right_again += 1,
                 None => {}
             }
+        }
+        if session.is_some() {
+            // What they said was found again.
+            repository.remove_damaged_notes(|id| match repository.pack(id) {
+                Ok(pack) => (options.read_data || pack.content() == Content::Map) && !unread.contains(&id),
+                Err(_) => broken.contains(&id),
+            })?;
         }
         Ok(())
     }

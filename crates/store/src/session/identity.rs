@@ -1,0 +1,92 @@
+//! Whether the repository is the one that its descriptor says.
+//!
+//! A descriptor has no checksum, and its copies are kept apart: somebody may put another repository's in its place. Readers then find
+//! that no object belongs to the repository. A writer would not: it would find nothing, store all of a volume again, and what it stores
+//! would belong to nobody once the right descriptor is back.
+
+use cinderblock_backend::{Backend, ObjectName};
+
+use crate::error::Error;
+use crate::id::RepositoryId;
+use crate::layout;
+use crate::object::{HEADER_BYTES, Header};
+
+/// How many records, and then packs, are looked at until one belongs to the repository. Mostly the first one does.
+const LOOKED_AT: usize = 8;
+
+/// Refuses a repository of whose objects some belong to another one, and none to it.
+pub(super) fn check(backend: &dyn Backend, repository: RepositoryId) -> Result<(), Error> {
+    let mut other = None;
+    for prefix in [layout::BACKUPS, layout::PACKS] {
+        for name in first_objects(backend, prefix)? {
+            match owner(backend, &name)? {
+                Some(id) if id == repository => return Ok(()),
+                Some(id) => other = Some((name, id)),
+                None => {}
+            }
+        }
+    }
+    match other {
+        None => Ok(()),
+        Some((name, id)) => {
+            let reason = format!(
+                "it says that this is repository {repository}, but {name} belongs to repository {id}: put that repository's descriptor back"
+            );
+            Err(Error::damaged(layout::DESCRIPTOR, 0, reason))
+        }
+    }
+}
+
+fn first_objects(backend: &dyn Backend, prefix: &str) -> Result<Vec<ObjectName>, Error> {
+    let mut first = Vec::new();
+    let listed = backend.list(prefix, &mut |info| {
+        let known = layout::parse_record(&info.name).is_some() || layout::parse_pack(&info.name).is_some();
+        first.extend(known.then_some(info.name));
+        if first.len() < LOOKED_AT { Ok(()) } else { Err(cinderblock_backend::Error::Stopped) }
+    });
+    match listed {
+        Err(cinderblock_backend::Error::Stopped) => Ok(first),
+        other => Ok(other.map(|()| first)?),
+    }
+}
+
+/// The repository that an object says it belongs to; none where that can't be read.
+fn owner(backend: &dyn Backend, name: &ObjectName) -> Result<Option<RepositoryId>, Error> {
+    let mut header = [0; HEADER_BYTES];
+    match backend.read_into(name, 0, &mut header).map_err(Error::from) {
+        Ok(()) => Ok(Header::decode(name.as_str(), &header).ok().map(|header| header.repository)),
+        Err(error) if error.is_damage() => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cinderblock_backend::Memory;
+
+    use super::*;
+    use crate::id::{PackId, SessionId};
+    use crate::object::{Kind, put_envelope};
+
+    const OURS: RepositoryId = RepositoryId::from_bytes([1; 16]);
+    const THEIRS: RepositoryId = RepositoryId::from_bytes([2; 16]);
+
+    fn put(backend: &Memory, n: u8, repository: RepositoryId) -> Result<(), Error> {
+        let header = Header { kind: Kind::DataPack, repository, id: [n; 16], session: SessionId::from_bytes([0; 16]) };
+        put_envelope(backend, &layout::pack(PackId::from_bytes([n; 16]))?, &header, &[]).map(drop)
+    }
+
+    #[test]
+    fn one_object_of_its_own_is_enough() -> Result<(), Error> {
+        let backend = Memory::new();
+        check(&backend, OURS)?;
+        backend.put(&ObjectName::new("backups/vm/README")?, &[b"of somebody else"])?;
+        backend.put(&layout::pack(PackId::from_bytes([0; 16]))?, &[b"cut short"])?;
+        check(&backend, OURS)?;
+        put(&backend, 1, THEIRS)?;
+        let error = check(&backend, OURS).err().map(|error| error.to_string()).unwrap_or_default();
+        assert!(error.contains(layout::DESCRIPTOR) && error.contains(&THEIRS.to_string()), "{error}");
+        put(&backend, 2, OURS)?;
+        check(&backend, OURS)
+    }
+}
