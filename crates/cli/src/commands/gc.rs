@@ -27,6 +27,8 @@ struct Collected {
     copied_bytes: u64,
     pending_packs: u64,
     packs_kept_for_writers: u64,
+    leftover_files: u64,
+    leftover_bytes: u64,
     waiting: Vec<SessionFacts>,
     ended: Vec<SessionFacts>,
     removed_records: Vec<String>,
@@ -126,6 +128,8 @@ impl Collected {
             copied_bytes: report.copied_bytes,
             pending_packs: report.pending,
             packs_kept_for_writers: report.kept_for_writers,
+            leftover_files: report.leftovers.files,
+            leftover_bytes: report.leftovers.bytes,
             waiting: report.waiting.iter().map(SessionFacts::new).collect(),
             ended: report.ended.iter().map(SessionFacts::new).collect(),
             removed_records: report.removed_records.iter().map(|(volume, id)| format!("{volume}/{id}")).collect(),
@@ -164,6 +168,15 @@ fn text(collected: &Collected) -> String {
             size::show(collected.freed_bytes),
             size::show(collected.copied_bytes),
             packs(collected.repacked_packs)
+        );
+    }
+    if collected.leftover_files > 0 {
+        let _ = writeln!(
+            text,
+            "{} {} that killed processes left half written, {}",
+            if collected.dry_run { "would remove" } else { "removed" },
+            number::counted(collected.leftover_files, "file"),
+            size::show(collected.leftover_bytes)
         );
     }
     for ended in &collected.ended {
