@@ -4,7 +4,6 @@ use std::cell::Cell;
 use std::fmt::Write as _;
 use std::time::Instant;
 
-use anyhow::Context as _;
 use cinderblock_store::gc::{GcOptions, GcReport, Observer, Progress};
 use serde::Serialize;
 
@@ -67,10 +66,15 @@ pub fn run(context: &Context, arguments: &Gc) -> anyhow::Result<()> {
         }
         !control.cancel.is_cancelled()
     };
-    let report = repository
-        .collect_garbage(&options, &Observer::new(&hear))
-        .context("the collection did not end; nothing is lost, and the next one goes on with it")?;
+    let report = repository.collect_garbage(&options, &Observer::new(&hear)).map_err(anyhow::Error::new);
     drop(spinner);
+    let report = report.map_err(|error| {
+        let least = match failure::is_full(&error) && arguments.repack_below > 0 {
+            true => " ('cinderblock gc --repack-below 0' copies nothing, and needs the least room)",
+            false => "",
+        };
+        error.context(format!("the collection did not end; nothing is lost, and the next one goes on with it{least}"))
+    })?;
     let collected = Collected::new(&report, arguments.dry_run, started.elapsed().as_secs_f64());
     context.summary(&collected, || text(&collected))?;
     for error in report.damage.into_iter().chain(report.doubts) {
