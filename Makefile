@@ -11,7 +11,7 @@ export PATH := $(HOME)/.cargo/bin:$(PATH)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build demo test bench bench-cinder fuzz simulate simulate-steps lint fmt install clean
+.PHONY: help deps build demo test bench bench-cinder fuzz simulate simulate-steps kill lint fmt install clean
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | awk -F'|' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -56,6 +56,9 @@ simulate: deps ## Simulate writers and collectors, seed after seed, until one fa
 
 simulate-steps: deps ## Show that the simulation misses each step of the protocol that is left out (minutes)
 	cargo test --release -p cinderblock-store --lib simulation::every -- --ignored --nocapture
+
+kill: deps ## Kill KILLS=5000 processes at random instants, and look whether anything is lost (SEED=n for the choices of an earlier run)
+	KILLS=$(or $(KILLS),5000) cargo test --release -p cinderblock --test killed_processes_lose_nothing killed_ -- --nocapture
 
 lint: deps ## Check format, clippy and documentation; warnings are errors
 	cargo fmt --all --check
