@@ -30,7 +30,7 @@ fn only_what_is_old_and_the_repositorys_goes() {
     let before = place.objects("");
     let name = ".tmp-0123456789abcdef";
     let folders = ["", "packs/0a", "packs", "index", "backups/v", "backups/w", "sessions/x", "marks/x"];
-    let folders = [&folders[..], &["gc", "fences/x", "tombstones", "damage/x"]].concat();
+    let folders = [&folders[..], &["gc", "fences/x", "tombstones", "damage/x", "scrub/x"]].concat();
     for folder in &folders {
         leave(&place.repository().join(folder).join(name), HOUR * 25);
     }
@@ -42,10 +42,10 @@ fn only_what_is_old_and_the_repositorys_goes() {
     let all = folders.len() as u64;
     assert_eq!(counts(&place.json(&["gc", "--dry-run"])), (all, 1000 * all));
     assert!(
-        place.succeed(&["gc", "--dry-run"]).contains("would remove 12 files that killed processes left half written")
+        place.succeed(&["gc", "--dry-run"]).contains("would remove 13 files that killed processes left half written")
     );
     assert_eq!(place.objects("").len(), before.len() + folders.len() + 3, "a dry run removes nothing");
-    assert!(place.succeed(&["gc"]).contains("removed 12 files that killed processes left half written, 11.7 KiB"));
+    assert!(place.succeed(&["gc"]).contains("removed 13 files that killed processes left half written, 12.7 KiB"));
     assert_eq!(counts(&place.json(&["gc"])), (0, 0));
 
     let left: Vec<_> = place.objects("").into_iter().filter(|path| !before.contains(path)).collect();
