@@ -11,7 +11,7 @@ export PATH := $(HOME)/.cargo/bin:$(PATH)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build demo test bench bench-cinder bench-upkeep fuzz simulate simulate-steps exhaust lint fmt install clean
+.PHONY: help deps build demo test bench bench-cinder bench-upkeep fuzz simulate simulate-steps exhaust kill lint fmt install clean
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | awk -F'|' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -64,6 +64,9 @@ simulate-steps: deps ## Show that the simulation misses each step of the protoco
 exhaust: deps ## Go through all faults, crashes and forms of damage of which make test takes a part (minutes)
 	CINDERBLOCK_ALL_CASES=1 cargo test --release -p cinderblock-pipeline \
 		--test commands_survive_faults --test commands_survive_crashes --test every_damage_meets_every_command
+
+kill: deps ## Kill KILLS=5000 processes at random instants, and look whether anything is lost (SEED=n for the choices of an earlier run)
+	KILLS=$(or $(KILLS),5000) cargo test --release -p cinderblock --test killed_processes_lose_nothing killed_ -- --nocapture
 
 lint: deps ## Check format, clippy and documentation; warnings are errors
 	cargo fmt --all --check

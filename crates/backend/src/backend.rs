@@ -25,6 +25,15 @@ pub struct Tail {
     pub object_size: u64,
 }
 
+/// What [`Backend::remove_leftovers`] removed, or found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Leftovers {
+    /// The number of temporary files.
+    pub files: u64,
+    /// Their sizes together, in bytes.
+    pub bytes: u64,
+}
+
 /// An object that is being written, from [`Backend::create`].
 ///
 /// Writes may go to the storage one by one: put a [`std::io::BufWriter`] around it for small ones. Dropped without
@@ -135,6 +144,21 @@ pub trait Backend: Send + Sync + fmt::Debug {
     /// doubts what it has read. Nothing where there are no such caches.
     fn forget_cached(&self, _name: &ObjectName) {}
 
+    /// Removes what killed writers have left half written of objects whose names begin with `prefix`, if it was last written to at
+    /// least `older_than` ago. With `dry_run` it is counted and stays. A backend that keeps nothing of a writer that has gone
+    /// has nothing to do.
+    ///
+    /// Choose `older_than` far longer than any object takes to write, and than the clocks of the hosts that share the storage may
+    /// differ (a day is good): a writer whose half of an object is removed fails.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`list`](Backend::list) and of [`delete`](Backend::delete), but for what is missing.
+    fn remove_leftovers(&self, prefix: &str, older_than: Duration, dry_run: bool) -> Result<Leftovers, Error> {
+        let _ = (prefix, older_than, dry_run);
+        Ok(Leftovers::default())
+    }
+
     /// How long after a change a listing, here or on another host, may still not show it. Zero for memory and for a
     /// folder on a local file system.
     fn settle_delay(&self) -> Duration;
@@ -195,6 +219,9 @@ macro_rules! forward {
             }
             fn forget_cached(&self, name: &ObjectName) {
                 (**self).forget_cached(name);
+            }
+            fn remove_leftovers(&self, prefix: &str, older_than: Duration, dry_run: bool) -> Result<Leftovers, Error> {
+                (**self).remove_leftovers(prefix, older_than, dry_run)
             }
             fn settle_delay(&self) -> Duration {
                 (**self).settle_delay()

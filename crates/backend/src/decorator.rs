@@ -154,6 +154,16 @@ macro_rules! decorate {
                 self.inner.forget_cached(name);
             }
 
+            // No operation of its own: it concerns nothing that a reader or a listing could see.
+            fn remove_leftovers(
+                &self,
+                prefix: &str,
+                older_than: std::time::Duration,
+                dry_run: bool,
+            ) -> Result<$crate::Leftovers, $crate::Error> {
+                self.inner.remove_leftovers(prefix, older_than, dry_run)
+            }
+
             fn settle_delay(&self) -> std::time::Duration {
                 self.inner.settle_delay()
             }

@@ -1,6 +1,7 @@
 //! [`Folder`]: objects as files below a folder.
 
 mod descriptors;
+mod leftovers;
 mod system;
 mod walk;
 mod writer;
@@ -12,14 +13,14 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::{Errno, retry_on_intr};
 
 use self::descriptors::Descriptors;
 use self::writer::FolderWriter;
-use crate::{Backend, Error, ForeignName, ObjectInfo, ObjectName, ObjectWriter, Tail};
+use crate::{Backend, Error, ForeignName, Leftovers, ObjectInfo, ObjectName, ObjectWriter, Tail};
 
 /// Objects as files below a folder, on a local file system or a network mount.
 ///
@@ -29,7 +30,7 @@ use crate::{Backend, Error, ForeignName, ObjectInfo, ObjectName, ObjectWriter, T
 /// - **Creation** writes a temporary file `.tmp-<random>` beside the object's place, syncs it, renames it without
 ///   replacing anything (by a hard link where the file system has no such rename, as on NFS), and syncs the folder and those
 ///   above it. A name that begins with a dot is no object name, so no listing shows the file. A crash may leave
-///   it behind; [`remove_leftovers`](Folder::remove_leftovers) removes it.
+///   it behind; [`remove_leftovers`](Backend::remove_leftovers) removes it.
 /// - **Deletion** syncs the folder, too.
 /// - **Reads by [`read_into`](Backend::read_into)** go through the last 64 files that it opened, which stay
 ///   open. That is safe because objects don't change and names are not used again, with one effect: an object that
@@ -52,15 +53,6 @@ pub struct Folder {
 struct Modes {
     object: Mode,
     folder: Mode,
-}
-
-/// What [`Folder::remove_leftovers`] removed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Leftovers {
-    /// The number of temporary files.
-    pub files: u64,
-    /// Their sizes together, in bytes.
-    pub bytes: u64,
 }
 
 impl Folder {
@@ -105,48 +97,6 @@ impl Folder {
     pub fn with_modes(self, object_mode: u32, folder_mode: u32) -> Folder {
         let mode = |bits: u32| Mode::from_bits_truncate(bits & 0o777);
         Folder { modes: Some(Modes { object: mode(object_mode), folder: mode(folder_mode) }), ..self }
-    }
-
-    /// Removes temporary files below `folder` (`""`: anywhere) that were last written to at least `older_than` ago, and folders
-    /// that are empty then.
-    ///
-    /// Processes that crashed left them. Choose `older_than` far longer than any object takes to write, and than
-    /// clocks of the hosts that share the folder may differ (a day is good): a writer whose temporary file is
-    /// removed fails.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`list`](Backend::list) and of [`delete`](Backend::delete), but for a missing file.
-    pub fn remove_leftovers(&self, folder: &str, older_than: Duration) -> Result<Leftovers, Error> {
-        let now = SystemTime::now();
-        let mut removed = Leftovers::default();
-        let prefix = if folder.is_empty() { String::new() } else { format!("{folder}/") };
-        walk::walk(&self.root, &self.path, &prefix, &mut |found| {
-            if !found.is_temporary() {
-                return Ok(());
-            }
-            let failed = |errno: Errno| {
-                let path = self.path.join(found.path());
-                Error::from_io("remove", path.to_string_lossy(), errno.into())
-            };
-            let stat = match rustix::fs::statat(found.folder, found.file_name, AtFlags::SYMLINK_NOFOLLOW) {
-                Err(Errno::NOENT) => return Ok(()),
-                stat => stat.map_err(failed)?,
-            };
-            let written = u64::try_from(stat.st_mtime).unwrap_or(0);
-            let age = now.duration_since(SystemTime::UNIX_EPOCH + Duration::from_secs(written));
-            if age.is_ok_and(|age| age >= older_than) {
-                match rustix::fs::unlinkat(found.folder, found.file_name, AtFlags::empty()) {
-                    Err(Errno::NOENT) => return Ok(()),
-                    result => result.map_err(failed)?,
-                }
-                removed.files += 1;
-                removed.bytes += u64::try_from(stat.st_size).unwrap_or(0);
-                self.remove_empty_folders(found.folder_path);
-            }
-            Ok(())
-        })?;
-        Ok(removed)
     }
 
     fn full_path(&self, name: &ObjectName) -> String {
@@ -330,6 +280,10 @@ impl Backend for Folder {
         }
         #[cfg(not(target_os = "linux"))]
         let _ = name;
+    }
+
+    fn remove_leftovers(&self, prefix: &str, older_than: Duration, dry_run: bool) -> Result<Leftovers, Error> {
+        leftovers::remove(self, prefix, older_than, dry_run)
     }
 
     fn settle_delay(&self) -> Duration {

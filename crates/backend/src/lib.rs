@@ -65,11 +65,11 @@ mod request;
 pub mod simulated;
 mod throttled;
 
-pub use backend::{Backend, ObjectInfo, ObjectWriter, Tail};
+pub use backend::{Backend, Leftovers, ObjectInfo, ObjectWriter, Tail};
 pub use crashing::{Crash, Crashing};
 pub use error::Error;
 pub use faulty::{Faulty, Rule};
-pub use folder::{Folder, Leftovers};
+pub use folder::Folder;
 pub use foreign::ForeignName;
 pub use memory::Memory;
 pub use name::{MAX_NAME_LEN, MAX_PART_LEN, ObjectName};

@@ -164,13 +164,28 @@ fn leftovers_are_removed_when_old_enough_and_objects_are_kept() {
     }
 
     let day = Duration::from_secs(86_400);
-    for none in ["packs/a", "elsewhere", "packs/cd/.hidden", ".."] {
-        assert_eq!(folder.remove_leftovers(none, day).unwrap(), Leftovers::default(), "{none}");
+    let leftovers = |prefix: &str, dry_run| {
+        let Leftovers { files, bytes } = folder.remove_leftovers(prefix, day, dry_run).unwrap();
+        assert_eq!(bytes, 5 * files, "{prefix}");
+        files
+    };
+    // Those that lie where an object of that prefix would.
+    for (prefix, files) in [
+        ("elsewhere/", 0),
+        ("packs/cd/.hidden/", 0),
+        ("../", 0),
+        ("packs/ab/x", 1),
+        ("packs/c", 1),
+        ("p", 3),
+        ("x", 1),
+        ("", 3),
+    ] {
+        assert_eq!(leftovers(prefix, true), files, "{prefix}");
     }
-    assert_eq!(folder.remove_leftovers("packs/cd", day).unwrap(), Leftovers { files: 1, bytes: 5 });
+    assert_eq!(leftovers("packs/cd/", false), 1);
     assert!(!place.path().join("packs/cd/ef").exists() && place.path().join("packs/cd/.hidden").exists());
-    assert_eq!(folder.remove_leftovers("", day).unwrap(), Leftovers { files: 2, bytes: 10 });
-    assert_eq!(folder.remove_leftovers("", day).unwrap(), Leftovers::default());
+    assert_eq!(leftovers("", false), 2);
+    assert_eq!(leftovers("", false), 0);
     at_work.finish().unwrap();
     assert_eq!(names(&folder, ""), ["packs/ab/x", "packs/ab/y"]);
 }

@@ -6,6 +6,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::process::ExitCode;
 
+use cinderblock_backend::Error as BackendError;
 use cinderblock_pipeline::Error as PipelineError;
 use cinderblock_store::Error as StoreError;
 use clap::error::ErrorKind;
@@ -52,6 +53,20 @@ pub fn tell(error: &anyhow::Error) {
 /// An error and its causes in one line.
 pub fn words(error: &(dyn StdError + 'static)) -> String {
     anyhow::Chain::new(error).map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
+/// Whether the storage refused a write for want of room.
+pub fn is_full(error: &anyhow::Error) -> bool {
+    storage_says(error, |error| matches!(error, BackendError::NoSpace { .. }))
+}
+
+/// Whether the storage takes no writes at all from this process.
+pub fn is_refused(error: &anyhow::Error) -> bool {
+    storage_says(error, |error| matches!(error, BackendError::PermissionDenied { .. } | BackendError::ReadOnly { .. }))
+}
+
+fn storage_says(error: &anyhow::Error, says: fn(&BackendError) -> bool) -> bool {
+    error.chain().any(|cause| cause.downcast_ref().is_some_and(says))
 }
 
 /// Tells of the failure that ends the command; `signal` is the one that came before it, if any.

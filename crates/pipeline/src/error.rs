@@ -120,7 +120,7 @@ pub enum Error {
         reason: String,
     },
     /// Writing (or, over an existing target, reading) the target failed.
-    #[error("{operation} {} failed at byte {offset}{}", path.display(), if *.partly_written { ": it is partly written; run the same command again to finish it" } else { "" })]
+    #[error("{operation} {} failed{}{}", path.display(), target_place(operation, *offset), target_advice(*partly_written, source))]
     Target {
         /// What was done: `reading`, `writing`, …
         operation: &'static str,
@@ -160,6 +160,25 @@ pub enum Error {
         #[source]
         source: rayon::ThreadPoolBuildError,
     },
+}
+
+/// Where a target failed, if it failed at one place of it.
+fn target_place(operation: &str, offset: u64) -> String {
+    match operation {
+        "reading" | "writing" => format!(" at byte {offset}"),
+        _ => String::new(),
+    }
+}
+
+/// What to do where a target fails.
+fn target_advice(partly_written: bool, source: &io::Error) -> &'static str {
+    let full = matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+    match (partly_written, full) {
+        (true, true) => ": it is partly written; make room there, and run the same command again to finish it",
+        (true, false) => ": it is partly written; run the same command again to finish it",
+        (false, true) => ": nothing was left there; make room, or restore to another place",
+        (false, false) => "",
+    }
 }
 
 impl Error {

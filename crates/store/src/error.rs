@@ -14,7 +14,9 @@ pub enum Error {
     #[error("the repository's storage failed")]
     Backend(#[from] cinderblock_backend::Error),
     /// There is no repository at this place.
-    #[error("there is no repository at {location}: make one with 'cinderblock init', or check the path")]
+    #[error(
+        "there is no repository at {location}: check the path, and that its storage is mounted; 'cinderblock init' makes one"
+    )]
     NotARepository {
         /// Path or URL.
         location: String,
@@ -135,7 +137,7 @@ pub enum Error {
         limit: u64,
     },
     /// The local index failed.
-    #[error("the index in {} failed: it is only a cache, delete that folder and run the command again", path.display())]
+    #[error("the index in {} failed: {}", path.display(), index_advice(source))]
     Index {
         /// Folder of the index.
         path: PathBuf,
@@ -193,6 +195,18 @@ pub enum Error {
         #[source]
         source: bincode::error::EncodeError,
     },
+}
+
+/// What to do where the index fails. RocksDB passes the system's errors on in words only.
+fn index_advice(source: &rocksdb::Error) -> &'static str {
+    let says = |words| source.as_ref().contains(words);
+    if says("No space left on device") || says("Disk quota exceeded") {
+        "make room there, or choose another folder with --cache-dir"
+    } else if says("Read-only file system") || says("Permission denied") {
+        "make it writable, or choose another folder with --cache-dir"
+    } else {
+        "it is only a cache, delete that folder and run the command again"
+    }
 }
 
 impl Error {

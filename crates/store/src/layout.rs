@@ -18,6 +18,10 @@ pub(crate) const CURSORS: &str = "scrub/";
 pub(crate) const FENCES: &str = "fences/";
 pub(crate) const TOMBSTONES: &str = "tombstones/";
 
+/// What the names of a repository's objects begin with: all of them, and nobody else's.
+pub(crate) const ALL: [&str; 11] =
+    [DESCRIPTOR, PACKS, SEGMENTS, BACKUPS, SESSIONS, MARKS, COLLECTIONS, DAMAGE, CURSORS, FENCES, TOMBSTONES];
+
 fn name(text: String) -> Result<ObjectName, Error> {
     Ok(ObjectName::new(text)?)
 }

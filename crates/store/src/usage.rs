@@ -188,11 +188,24 @@ impl Repository {
         Ok(())
     }
 
-    /// Works out what the repository holds. It reads every record, every map node once and every pack's directory.
+    /// Works out what the repository holds. It reads every record, every map node once and every pack's directory. Where something
+    /// is missing, it makes the index anew and looks again.
     ///
     /// # Errors
     /// What the storage or the index says.
     pub fn usage(&self) -> Result<Usage, Error> {
+        let (usage, is_whole) = self.count()?;
+        if is_whole {
+            return Ok(usage);
+        }
+        // The index is only a cache: of two copies of a chunk it knows one, and that one may have been collected.
+        self.forget_packs();
+        self.rebuild_index()?;
+        Ok(self.count()?.0)
+    }
+
+    /// The same by the index as it is; and whether it knew all that is needed.
+    fn count(&self) -> Result<(Usage, bool), Error> {
         let mut usage = Usage::default();
         let mut packs = HashMap::new();
         self.backend.list("", &mut |info: ObjectInfo| {
@@ -239,7 +252,7 @@ impl Repository {
             }
             usage.unreferenced_bytes += self.unreferenced(&pack, &reached, &mut usage.chunks, &mut usage.chunk_bytes);
         }
-        Ok(usage)
+        Ok((usage, reached.is_whole()))
     }
 
     fn unreferenced(&self, pack: &PackReader, reached: &Reached, chunks: &mut u64, chunk_bytes: &mut u64) -> u64 {

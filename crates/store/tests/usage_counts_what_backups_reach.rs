@@ -131,3 +131,36 @@ fn what_no_backup_ever_reached_is_unreferenced() -> TestResult {
     assert_eq!((usage.unreferenced_bytes, usage.chunks), (size(&*storage, "packs/"), 0));
     Ok(())
 }
+
+/// Of a chunk that two backups have stored at the same time the index knows one copy. When a collector had deleted that one, `stats`
+/// told of missing chunks.
+#[test]
+fn what_has_another_copy_is_not_missing() -> TestResult {
+    let (storage, cache, elsewhere) = (Arc::new(Memory::new()), tempfile::tempdir()?, tempfile::tempdir()?);
+    create(&*storage)?;
+    let (here, there) = (open(storage.clone(), cache.path())?, open(storage.clone(), elsewhere.path())?);
+    let (bytes, plan) = (dense_volume(1, 8), Plan::new());
+    there.refresh_index()?;
+    let session = there.start_session("beside the other one")?;
+    let first = back_up(&here, &volume("vm"), &bytes, &plan)?;
+    let segments = objects(&*storage, "index/");
+    here.refresh_index()?;
+    // It does not know what came since.
+    let second = write_all_but_record(&there, &session, &volume("vm"), &bytes, &Plan::new())?;
+    drop(session);
+    assert!(second.data_packs != first.data_packs);
+    here.refresh_index()?;
+
+    for segment in objects(&*storage, "index/").into_iter().filter(|name| !segments.contains(name)) {
+        storage.delete(&segment)?;
+    }
+    for pack in objects(&*storage, "packs/") {
+        if [&second.data_packs[..], &second.map_packs].concat().contains(&pack_id(&pack)) {
+            storage.delete(&pack)?;
+        }
+    }
+    let usage = open(storage.clone(), cache.path())?.usage()?;
+    assert_eq!((usage.missing, usage.chunks, usage.unreferenced_bytes), (0, 8, 0));
+    assert_backup(&open(storage, cache.path())?, &volume("vm"), plan.id, &bytes);
+    Ok(())
+}

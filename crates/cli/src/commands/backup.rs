@@ -10,7 +10,7 @@ use cinderblock_store::{Record, Repository};
 
 use crate::arguments;
 use crate::context::Context;
-use crate::failure::Usage;
+use crate::failure::{self, Usage};
 use crate::output::facts::BackupFacts;
 use crate::output::{number, size};
 use crate::progress::Phase;
@@ -34,9 +34,13 @@ pub fn run(context: &Context, arguments: &arguments::Backup) -> anyhow::Result<(
     let display = context.show_progress(&control, Phase::Backup);
     let record = engine.backup(&repository, source, &options, &control);
     drop(display);
-    let record = match record {
-        Err(error) if error.is_cancelled() => return Err(error).context("no backup was made"),
-        other => other?,
+    let record = match record.map_err(|error| (error.is_cancelled(), anyhow::Error::new(error))) {
+        // Of other failures of the storage it is not certain: an answer may have been lost.
+        Err((cancelled, error)) if cancelled || failure::is_full(&error) || failure::is_refused(&error) => {
+            return Err(error).context("no backup was made");
+        }
+        Err((_, error)) => return Err(error),
+        Ok(record) => record,
     };
     context.detail(|| match record.parent {
         Some(parent) => format!("compared with backup {parent}"),

@@ -4,7 +4,6 @@ use std::cell::Cell;
 use std::fmt::Write as _;
 use std::time::Instant;
 
-use anyhow::Context as _;
 use cinderblock_store::gc::{GcOptions, GcReport, Observer, Progress};
 use serde::Serialize;
 
@@ -27,6 +26,8 @@ struct Collected {
     copied_bytes: u64,
     pending_packs: u64,
     packs_kept_for_writers: u64,
+    leftover_files: u64,
+    leftover_bytes: u64,
     waiting: Vec<SessionFacts>,
     ended: Vec<SessionFacts>,
     removed_records: Vec<String>,
@@ -65,10 +66,15 @@ pub fn run(context: &Context, arguments: &Gc) -> anyhow::Result<()> {
         }
         !control.cancel.is_cancelled()
     };
-    let report = repository
-        .collect_garbage(&options, &Observer::new(&hear))
-        .context("the collection did not end; nothing is lost, and the next one goes on with it")?;
+    let report = repository.collect_garbage(&options, &Observer::new(&hear)).map_err(anyhow::Error::new);
     drop(spinner);
+    let report = report.map_err(|error| {
+        let least = match failure::is_full(&error) && arguments.repack_below > 0 {
+            true => " ('cinderblock gc --repack-below 0' copies nothing, and needs the least room)",
+            false => "",
+        };
+        error.context(format!("the collection did not end; nothing is lost, and the next one goes on with it{least}"))
+    })?;
     let collected = Collected::new(&report, arguments.dry_run, started.elapsed().as_secs_f64());
     context.summary(&collected, || text(&collected))?;
     for error in report.damage.into_iter().chain(report.doubts) {
@@ -126,6 +132,8 @@ impl Collected {
             copied_bytes: report.copied_bytes,
             pending_packs: report.pending,
             packs_kept_for_writers: report.kept_for_writers,
+            leftover_files: report.leftovers.files,
+            leftover_bytes: report.leftovers.bytes,
             waiting: report.waiting.iter().map(SessionFacts::new).collect(),
             ended: report.ended.iter().map(SessionFacts::new).collect(),
             removed_records: report.removed_records.iter().map(|(volume, id)| format!("{volume}/{id}")).collect(),
@@ -164,6 +172,15 @@ fn text(collected: &Collected) -> String {
             size::show(collected.freed_bytes),
             size::show(collected.copied_bytes),
             packs(collected.repacked_packs)
+        );
+    }
+    if collected.leftover_files > 0 {
+        let _ = writeln!(
+            text,
+            "{} {} that killed processes left half written, {}",
+            if collected.dry_run { "would remove" } else { "removed" },
+            number::counted(collected.leftover_files, "file"),
+            size::show(collected.leftover_bytes)
         );
     }
     for ended in &collected.ended {

@@ -24,6 +24,8 @@ mod wait;
 
 use std::time::Duration;
 
+use cinderblock_backend::Leftovers;
+
 use crate::error::Error;
 use crate::id::{BackupId, VolumeId};
 use crate::session::announcement::SessionInfo;
@@ -33,7 +35,8 @@ use crate::session::announcement::SessionInfo;
 pub struct GcOptions {
     /// How long to wait for backups that run. What is condemned by then and can't be deleted is left for the next time.
     pub grace: Duration,
-    /// A session that gave no sign of life for so long is declared ended. Sessions renew themselves every 5 minutes.
+    /// A session that gave no sign of life for so long is declared ended. Sessions renew themselves every 5 minutes. What has been
+    /// half written for so long is removed.
     pub fence_after: Duration,
     /// Packs of which less than so many percent of the stored bytes are reached are copied together: 0 to 100.
     pub repack_below: u8,
@@ -125,6 +128,9 @@ pub struct GcReport {
     pub freed_bytes: u64,
     /// Bytes that were written: packs of what lives, and segments.
     pub copied_bytes: u64,
+    /// What killed processes had left half written, and was removed; of a dry run, what would be. It is no part of
+    /// [`freed_bytes`](Self::freed_bytes).
+    pub leftovers: Leftovers,
     /// Packs that hold nothing that is reached and were kept, because their writer is at work.
     pub kept_for_writers: u64,
     /// Packs that are condemned and still there, because of `waiting`.

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
+use cinderblock_backend::Leftovers;
+
 use crate::error::Error;
 use crate::fence;
 use crate::gc::choice::{Choice, Criteria};
@@ -32,7 +34,9 @@ impl Repository {
     /// # Errors
     /// [`Error::Stopped`] where the observer says so; what the storage says. Nothing is lost then, and nothing needs to be put right.
     pub fn collect_garbage(&self, options: &GcOptions, observer: &Observer<'_>) -> Result<GcReport, Error> {
-        let mut report = GcReport::default();
+        // First, because the room may be needed. They are nobody's: a writer that has not written for so long was stopped, and
+        // fails if it goes on.
+        let mut report = GcReport { leftovers: self.remove_leftovers(options)?, ..GcReport::default() };
         if options.dry_run {
             self.refresh_index()?;
             self.plan_collection(options, observer, &mut report)?;
@@ -54,6 +58,16 @@ impl Repository {
         run.waiter.tidy()?;
         run.report.copied_bytes += session.stored_bytes();
         Ok(run.report)
+    }
+
+    fn remove_leftovers(&self, options: &GcOptions) -> Result<Leftovers, Error> {
+        let mut all = Leftovers::default();
+        for prefix in layout::ALL {
+            let removed = self.backend().remove_leftovers(prefix, options.fence_after, options.dry_run)?;
+            all.files += removed.files;
+            all.bytes += removed.bytes;
+        }
+        Ok(all)
     }
 
     /// Marks, and says what could be freed.

@@ -22,6 +22,8 @@ pub(crate) struct RebuildOutcome {
     pub segments: u64,
     /// Segments that could not be read: their packs' own directories were used.
     pub unreadable_segments: Vec<(SegmentId, Error)>,
+    /// Whether a segment went while it was being read: a garbage collector put others in its place.
+    pub replaced: bool,
     /// Packs that no readable segment named.
     pub adopted_packs: u64,
     /// Packs whose directory could not be read.
@@ -136,8 +138,9 @@ fn follow(
             Ok(Some(database)) if forget_gone(&database, backend, (&known, &wanted), &mut orphans)? => {
                 let mut outcome = RebuildOutcome::default();
                 add_segments(&database, repository, (backend, notes), wanted.difference(&known), None, &mut outcome)?;
-                // What a damaged segment named is found by making the index anew, once.
-                if outcome.unreadable_segments.is_empty() && all_named(&database, &orphans, &wanted)? {
+                // What a damaged segment named is found by making the index anew, once; and so is what one named that went.
+                let all_read = outcome.unreadable_segments.is_empty() && !outcome.replaced;
+                if all_read && all_named(&database, &orphans, &wanted)? {
                     database.finish()?;
                     return Ok(outcome);
                 }
@@ -210,6 +213,11 @@ fn add_segments<'a>(
                 database.add(&packs, notes)?;
                 database.add_segment(*id, &packs)?;
             }
+            Err(Error::Backend(error)) if error.is_not_found() => {
+                database.add_segment(*id, &[])?;
+                outcome.replaced = true;
+                continue;
+            }
             // Damage costs speed, not data: a rebuild reads the packs themselves. It is marked as read, or every
             // command would try again.
             Err(error) if error.is_damage() => {
@@ -250,6 +258,8 @@ fn adopt_packs(
                     write_segment(database, repository, backend, pack.session(), &packs, outcome)?;
                 }
             }
+            // A garbage collector deleted it: that takes its segment first.
+            Err(Error::PackMissing { .. }) => {}
             Err(error) if error.is_damage() => outcome.unreadable_packs.push((id, error)),
             Err(error) => return Err(error),
         }

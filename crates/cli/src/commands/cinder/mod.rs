@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use cinderblock_backend::{Folder, Leftovers};
+use cinderblock_backend::{Backend as _, Folder, Leftovers};
 use cinderblock_cinder::{BackendContainers, Backup, ChunkedBackupDriver, Context as DriverContext, Layout, VolumeApi};
 use cinderblock_pipeline::{Control, Settings};
 
@@ -98,7 +98,7 @@ fn remove_leftovers(context: &Context, driver: &Driver, backup: &Backup) {
         Some((first, _)) => format!("{container}/{first}"),
         None => container.clone(),
     };
-    match driver.storage().backend().remove_leftovers(&place, LEFTOVER_AGE) {
+    match driver.storage().backend().remove_leftovers(&format!("{place}/"), LEFTOVER_AGE, false) {
         Ok(Leftovers { files: 0, .. }) => {}
         Ok(removed) => context.summary_aside(|| {
             let (files, bytes) = (number::counted(removed.files, "file"), size::show(removed.bytes));
