@@ -5,6 +5,7 @@ mod common;
 mod disk;
 
 use std::fs;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use common::{MIB, Place, failure, flip, noise, number, text};
 use disk::{Disk, replace_folder, temporary_files};
@@ -18,10 +19,16 @@ struct Story {
     place: Place,
     disk: Disk,
     backups: Vec<(String, Vec<u8>)>,
+    /// A process that another test starts holds copies of this one's open files until it has become its program: what is deleted
+    /// meanwhile still takes its room.
+    _alone: MutexGuard<'static, ()>,
 }
+
+static ALONE: Mutex<()> = Mutex::new(());
 
 impl Story {
     fn new() -> Option<Self> {
+        let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         let place = Place::in_memory();
         let disk = Disk::mount(&place, 12 << 10)?;
         disk.hold_repository(&place);
@@ -36,7 +43,7 @@ impl Story {
         }
         place.succeed(&["-q", "delete", text(&deleted, "backup_id")]);
         place.file("new", &noise(4, MIB));
-        let story = Self { place, disk, backups };
+        let story = Self { place, disk, backups, _alone: alone };
         replace_folder(&story.repository(), &story.place.path("original"));
         Some(story)
     }

@@ -8,6 +8,7 @@ mod frames;
 mod hashes;
 mod leaves;
 
+use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -15,7 +16,7 @@ use cinderblock_chunker::Extent;
 use cinderblock_store::map::{Leaf, PieceContent};
 use cinderblock_store::pack::PackReader;
 use cinderblock_store::pack::directory::ChunkPlace;
-use cinderblock_store::{Chunking, Error as StoreError, Location, PackId, Record, Repository};
+use cinderblock_store::{Chunking, Error as StoreError, Location, PackId, Record, Repository, Session};
 
 use self::cache::Cache;
 use self::frames::Frame;
@@ -240,17 +241,42 @@ impl<'a> BackupVolume<'a> {
         }
     }
 
-    /// Makes sure that chunks which another backup is to have, too, are there as its map says; the packs that they are in.
-    pub(crate) fn locate_kept(&self, kept: &[Wanted], packs: &mut Vec<PackId>) -> Result<(), Error> {
+    /// Makes sure that chunks which another backup is to have, too, are there as its map says, and stay; the packs that they are in.
+    pub(crate) fn locate_kept(
+        &self,
+        session: &Session<'_>,
+        kept: &[Wanted],
+        packs: &mut Vec<PackId>,
+    ) -> Result<(), Error> {
+        let mut add = |pack| {
+            // Neighbours are mostly in one pack.
+            if packs.last() != Some(&pack) {
+                packs.push(pack);
+            }
+        };
+        // Of these, a collector has copied what it knew to be needed, which this backup does not count for yet.
+        let mut condemned = HashSet::new();
         for group in kept.chunks(GROUP_CHUNKS) {
             for placed in self.place(group).map_err(|lost| self.as_base(lost.into()))? {
-                // Neighbours are mostly in one pack.
-                if packs.last() != Some(&placed.pack.id()) {
-                    packs.push(placed.pack.id());
+                if session.avoids(placed.pack.id()) {
+                    condemned.insert(placed.wanted.id);
+                } else {
+                    add(placed.pack.id());
                 }
             }
         }
-        Ok(())
+        if condemned.is_empty() {
+            return Ok(());
+        }
+        self.finder.repository.search(&condemned.clone(), &mut |id, location| {
+            if !session.avoids(location.pack.id()) && condemned.remove(&id) {
+                add(location.pack.id());
+            }
+        })?;
+        match condemned.into_iter().next() {
+            Some(id) => Err(StoreError::Condemned { id, base: self.record().id }.into()),
+            None => Ok(()),
+        }
     }
 
     /// The error of a backup that needs what is lost of this one.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use cinderblock_backend::{Backend, Faulty, Kind, Memory, ObjectName, Recording, Rule};
 use cinderblock_chunker::ChunkSize;
 use cinderblock_pipeline::{BackupOptions, Chunker, Control, Engine, Error, Parent, Part, Settings, Source};
+use cinderblock_store::gc::{GcOptions, Observer, Progress};
 use cinderblock_store::pack::frame::Compression;
 use cinderblock_store::{Error as StoreError, OpenOptions, Record, Repository, Timestamp, VolumeId};
 
@@ -352,4 +353,34 @@ fn the_record_has_the_time_and_the_parent_that_were_given() {
     let stored = place.repository.record(&record.volume, record.id).unwrap();
     assert_eq!(stored.created_at.microseconds(), 1_234_567_890_123_456);
     assert_eq!((stored.parent, stored.map), (Some(base.id), base.map));
+}
+
+/// A collector that has waited for all who were at work does not wait for an overlay that begins then. It found, in a pack that was
+/// about to be deleted, a chunk that nobody else needed, and lost it.
+#[test]
+fn an_overlay_that_begins_during_a_collection_shares_nothing_that_is_about_to_go() {
+    let place = Place::new(4096);
+    let base = place.whole(&noise(1, 16 << 10), Chunker::Fixed);
+    let garbage = place.whole(&noise(2, 16 << 10), Chunker::Fixed);
+    place.repository.delete_backup(&garbage.volume, garbage.id).unwrap();
+    // Another process, which has its own index.
+    let other = Place::open(place.storage.clone(), |storage| storage);
+    let (made, markings) = (std::cell::OnceCell::new(), std::cell::Cell::new(0));
+    let begin = |progress: &Progress| {
+        if matches!(progress, Progress::Marking { done: 0, .. }) {
+            markings.set(markings.get() + 1);
+        }
+        // It has waited, and listed the records that it will look at.
+        if markings.get() == 2 {
+            made.get_or_init(|| {
+                let part = Part { offset: 4096, bytes: noise(2, 16 << 10)[..8192].to_vec() };
+                other.overlay(Some(&base), 16 << 10, &[part]).unwrap()
+            });
+        }
+        true
+    };
+    let report = place.repository.collect_garbage(&GcOptions::default(), &Observer::new(&begin)).unwrap();
+    assert!(report.deleted > 0);
+    let expected = [&noise(1, 16 << 10)[..4096], &noise(2, 16 << 10)[..8192], &noise(1, 16 << 10)[12_288..]].concat();
+    assert!(place.restored(made.get().expect("the collection marked twice")) == expected);
 }

@@ -89,7 +89,7 @@ fn runs_on_several_hosts_read_every_pack_while_packs_come_and_go() {
     for from in 0..there.len().saturating_sub(12) {
         let mut window = there[from..from + 12].iter().cloned();
         let stayed = window.next().map(|first| window.fold(first, |all, next| &all & &next)).unwrap();
-        assert!(stayed.len() > 20);
+        assert!(stayed.len() > 12, "{}", stayed.len());
         for id in stayed {
             let runs = read.get(&id).map(Vec::as_slice).unwrap_or_default();
             assert!(runs.iter().any(|run| (from..from + 12).contains(run)), "{id} is not read from run {from} on");

@@ -169,6 +169,28 @@ pub enum Error {
         /// The session.
         session: SessionId,
     },
+    /// What a backup was to share with another one is about to be deleted by a garbage collection that began before.
+    #[error(
+        "chunk {id}, which backup {base} has, lies in a pack that a garbage collection is about to delete: there is no backup; run it \
+         again when 'cinderblock gc' has ended, which keeps what {base} needs"
+    )]
+    Condemned {
+        /// The chunk.
+        id: ChunkId,
+        /// The other backup.
+        base: BackupId,
+    },
+    /// A record that does not count has the name of the one that was to be put: its session was declared ended before it came.
+    #[error(
+        "the late record of a backup that a garbage collector gave up on is in the place of backup {id} of {volume}: run \
+         'cinderblock gc', which removes it, and then this again"
+    )]
+    VoidRecord {
+        /// The backup.
+        id: BackupId,
+        /// Its volume.
+        volume: VolumeId,
+    },
     /// It was asked to stop.
     #[error("stopped as asked")]
     Stopped,

@@ -22,6 +22,8 @@ pub(crate) enum Step {
     LookAfterFence,
     /// A collector marks again, after it has waited.
     SecondMark,
+    /// A collector marks anew where damage was noted since it marked.
+    NotedDamage,
     /// A collector copies what is needed again out of condemned packs.
     Salvage,
     /// A collector counts what others have condemned as gone.
@@ -37,7 +39,7 @@ pub(crate) enum Step {
 #[cfg(test)]
 impl Step {
     /// All steps.
-    pub(crate) const ALL: [Step; 14] = [
+    pub(crate) const ALL: [Step; 15] = [
         Step::AvoidCondemned,
         Step::ForgetPacks,
         Step::FenceCheck,
@@ -47,6 +49,7 @@ impl Step {
         Step::Fence,
         Step::LookAfterFence,
         Step::SecondMark,
+        Step::NotedDamage,
         Step::Salvage,
         Step::OthersCollections,
         Step::FreshListing,

@@ -111,7 +111,7 @@ pub(super) fn hash(session: &Session<'_>, base: Option<&BackupVolume<'_>>, segme
         }
     }
     if let (Some(base), [_, ..]) = (base, kept.as_slice()) {
-        base.locate_kept(&kept, &mut packs)?;
+        base.locate_kept(session, &kept, &mut packs)?;
         found.extend(kept.iter().map(|chunk| {
             let extent = Extent { offset: chunk.offset, length: chunk.length.into() };
             (extent, Found::Kept(chunk.id))

@@ -62,11 +62,7 @@ impl Engine {
             None => BackupId::random().map_err(failed)?,
         };
         let activity = format!("backup of {}", options.volume);
-        let session = match &source.0 {
-            // It refers to what the base's map names, wherever that is.
-            Kind::Overlay(_) => repository.start_session_over(&activity).map_err(failed)?,
-            Kind::File(_) | Kind::Stream { .. } => repository.start_session(&activity).map_err(failed)?,
-        };
+        let session = repository.start_session(&activity).map_err(failed)?;
         let parent = match &options.parent {
             Parent::None => None,
             Parent::Auto => repository.newest_backup(&options.volume).map_err(failed)?,

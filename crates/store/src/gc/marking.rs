@@ -1,6 +1,6 @@
 //! [`Marking`]: what the records reach, and what stands in the way of knowing it.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use crate::damage::{self, Notes, Wrong};
@@ -10,6 +10,7 @@ use crate::gc::{GcReport, Observer, Progress};
 use crate::id::{BackupId, PackId, SessionId, VolumeId};
 use crate::layout;
 use crate::listing;
+use crate::record;
 use crate::repository::Repository;
 use crate::usage::Reached;
 
@@ -19,12 +20,10 @@ pub(super) struct Marking {
     pub reached: Reached,
     /// Damage that was known: what is noted later may be the very copy that was marked.
     notes: Arc<Notes>,
-    /// Records that were walked.
-    marked: HashSet<(VolumeId, BackupId)>,
-    /// The sessions that wrote them.
-    pub sessions: HashSet<SessionId>,
-    /// Records of sessions that were declared ended: they are no backups.
-    pub buried: BTreeSet<(VolumeId, BackupId)>,
+    /// Records that were walked, and the session that wrote each: a name may be used again.
+    marked: HashMap<(VolumeId, BackupId), SessionId>,
+    /// Records of sessions that were declared ended, which are no backups, and the session of each.
+    pub buried: BTreeMap<(VolumeId, BackupId), SessionId>,
     /// Records that can't be read: nobody knows what they reach. And damage notes: the copy that was marked may be one that is known to
     /// be wrong, and another one the last.
     pub unreadable: Vec<Error>,
@@ -42,12 +41,18 @@ impl Marking {
         let mut found = repository.backups(None)?;
         // One that is put after this only means that something dead is kept until the next time.
         let buried = fence::tombstones(repository.backend())?;
-        found.retain(|backup| !self.marked.contains(backup) && !self.buried.contains(backup));
         found.sort_unstable();
         let total = found.len() as u64;
         for (done, (volume, id)) in (0..).zip(found) {
             observer.tell(&Progress::Marking { done, total })?;
-            let record = match repository.unchecked_record(&volume, id) {
+            let name = (volume, id);
+            if let Some(known) = self.marked.get(&name).or(self.buried.get(&name))
+                && record::writer(repository.backend(), &name.0, id)? == Some(*known)
+            {
+                continue;
+            }
+            let (volume, _) = &name;
+            let record = match repository.unchecked_record(volume, id) {
                 Ok(record) => record,
                 Err(Error::BackupNotFound { .. }) => continue,
                 Err(error)
@@ -59,12 +64,11 @@ impl Marking {
                 Err(error) => return Err(error),
             };
             if buried.contains(&record.session) {
-                self.buried.insert((volume, id));
+                self.buried.insert(name, record.session);
                 continue;
             }
             repository.reach(&record, &mut self.reached)?;
-            self.sessions.insert(record.session);
-            self.marked.insert((volume, id));
+            self.marked.insert(name, record.session);
         }
         Ok(())
     }

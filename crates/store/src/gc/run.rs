@@ -16,6 +16,7 @@ use crate::gc::{GcOptions, GcReport, Observer};
 use crate::id::{CollectionId, PackId, SessionId};
 use crate::layout;
 use crate::listing;
+use crate::record;
 use crate::repository::Repository;
 use crate::sabotage::{Step, skips};
 use crate::session::Session;
@@ -161,7 +162,11 @@ impl Run<'_> {
 
     /// Removes the records of sessions that were declared ended: they are no backups.
     fn remove_buried(&mut self, marking: &mut Marking) -> Result<(), Error> {
-        for (volume, id) in std::mem::take(&mut marking.buried) {
+        for ((volume, id), session) in std::mem::take(&mut marking.buried) {
+            // By now another backup may have its name.
+            if record::writer(self.repository.backend(), &volume, id)? != Some(session) {
+                continue;
+            }
             fence::delete(self.repository.backend(), &layout::record(&volume, id)?)?;
             self.report.removed_records.push((volume, id));
         }
@@ -216,7 +221,7 @@ impl Run<'_> {
             }
             None => Marking::complete(repository, self.observer)?,
         };
-        if !marking.reached.is_whole() || marking.is_outdated(repository)? {
+        if !marking.reached.is_whole() || !skips(Step::NotedDamage) && marking.is_outdated(repository)? {
             marking = Marking::complete(repository, self.observer)?;
         }
         if !skips(Step::FreshListing) && !marking.packs().all(|id| there.contains_key(&id)) {

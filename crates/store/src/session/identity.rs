@@ -15,7 +15,7 @@ use crate::object::{HEADER_BYTES, Header};
 const LOOKED_AT: usize = 8;
 
 /// Refuses a repository of whose objects some belong to another one, and none to it.
-pub(super) fn check(backend: &dyn Backend, repository: RepositoryId) -> Result<(), Error> {
+pub(crate) fn check(backend: &dyn Backend, repository: RepositoryId) -> Result<(), Error> {
     let mut other = None;
     for prefix in [layout::BACKUPS, layout::PACKS] {
         for name in first_objects(backend, prefix)? {

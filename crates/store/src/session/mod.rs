@@ -8,7 +8,7 @@
 //! it; it renews its announcement; and it looks for a fence after its record is put.
 
 pub(crate) mod announcement;
-mod identity;
+pub(crate) mod identity;
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -52,21 +52,13 @@ pub struct Session<'r> {
 }
 
 impl Repository {
-    /// Announces a writer that finds what it may refer to by [`Session::locate`], which leaves out what is about to be deleted.
-    /// `activity` says for people what it does, such as `backup of vm-1`.
+    /// Announces a writer. It may refer to what [`Session::locate`] finds, which leaves out what is about to be deleted, and to nothing
+    /// that [`Session::avoids`]: a collector that has waited for all others does not wait for this one. `activity` says for people what it does, such as `backup of vm-1`.
     ///
     /// # Errors
     /// What the storage says.
     pub fn start_session(&self, activity: &str) -> Result<Session<'_>, Error> {
         self.announce(Role::Writer, activity, true)
-    }
-
-    /// Announces a writer that also refers to what it finds in other ways: a garbage collector waits for its end.
-    ///
-    /// # Errors
-    /// What the storage says.
-    pub fn start_session_over(&self, activity: &str) -> Result<Session<'_>, Error> {
-        self.announce(Role::Writer, activity, false)
     }
 
     pub(crate) fn announce(&self, role: Role, activity: &str, avoids_condemned: bool) -> Result<Session<'_>, Error> {
@@ -306,11 +298,23 @@ impl Session<'_> {
         // This is the look that counts: a fence that was put before the record is seen here, and the collector that puts one later
         // sees the record.
         if checked && fence::is_fenced(self.repository.backend(), self.id).inspect_err(|_| self.abandon())? {
-            fence::delete(self.repository.backend(), &record.object()?).inspect_err(|_| self.abandon())?;
+            self.take_back(record).inspect_err(|_| self.abandon())?;
             return Err(Error::Fenced { session: self.id });
         }
         self.leave();
         Ok(())
+    }
+
+    /// Removes its record. With a tombstone it is void without that, and by now another backup may have its name.
+    fn take_back(&self, record: &Record) -> Result<(), Error> {
+        if fence::is_buried(self.repository.backend(), self.id)? {
+            return Ok(());
+        }
+        match self.repository.unchecked_record(&record.volume, record.id) {
+            Ok(there) if there.session == self.id => fence::delete(self.repository.backend(), &record.object()?),
+            Ok(_) | Err(Error::BackupNotFound { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     fn put_record(&self, record: &Record) -> Result<(), Error> {
@@ -323,6 +327,9 @@ impl Session<'_> {
         match self.repository.record(&record.volume, record.id) {
             Ok(there) if there.session == self.id => return Ok(()),
             Ok(_) => return Err(Error::BackupExists { id: record.id, volume: record.volume.clone() }),
+            Err(Error::BackupNotFound { .. }) if self.is_obstructed(record)? => {
+                return Err(Error::VoidRecord { id: record.id, volume: record.volume.clone() });
+            }
             Err(_) => {}
         }
         if let Error::TooLarge { .. } | Error::Encode { .. } = error {
@@ -335,6 +342,16 @@ impl Session<'_> {
                 Err(Error::BackupExists { id: record.id, volume: record.volume.clone() })
             }
             error => Err(error),
+        }
+    }
+
+    /// Whether a record of another session, which was declared ended, has this one's name.
+    fn is_obstructed(&self, record: &Record) -> Result<bool, Error> {
+        match self.repository.unchecked_record(&record.volume, record.id) {
+            Ok(there) => Ok(there.session != self.id),
+            Err(Error::BackupNotFound { .. }) => Ok(false),
+            Err(error) if error.is_damage() => Ok(false),
+            Err(error) => Err(error),
         }
     }
 

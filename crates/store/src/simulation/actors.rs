@@ -203,9 +203,12 @@ fn any_backup(repository: &Repository) -> Option<(VolumeId, BackupId)> {
     (!backups.is_empty()).then(|| backups.swap_remove(below(backups.len() as u64) as usize))
 }
 
-/// The root of a volume's map, and all its nodes.
-pub(super) fn nodes_of(volume: &Volume) -> Result<(Node, Vec<(ChunkId, Vec<u8>)>), Error> {
-    let (mut nodes, mut map) = (Vec::new(), MapBuilder::new(Shape::Fixed));
+/// Nodes of a map, with their bytes.
+pub(super) type Nodes = Vec<(ChunkId, Vec<u8>)>;
+
+/// The root of a volume's map, and all nodes below it.
+pub(super) fn nodes_of(volume: &Volume) -> Result<(Node, Nodes), Error> {
+    let (mut nodes, mut map) = (Nodes::new(), MapBuilder::new(Shape::Fixed));
     let mut sink = |id, bytes: Vec<u8>| {
         nodes.push((id, bytes));
         Ok(())

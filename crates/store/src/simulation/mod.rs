@@ -1,7 +1,7 @@
 //! A deterministic simulation of writers, readers, deleters and collectors that share a repository.
 //!
 //! The store's real code runs on a simulated backend, whose every operation a seed schedules: who is next, who stands still for
-//! days, who crashes, which answer is lost, which listing lags, whose clock is wrong. After each run every backup that was
+//! days, who crashes, which answer is lost, which listing lags, whose clock is wrong, which bits of packs flip. After each run every backup that was
 //! reported as committed has to come back, byte for byte, whatever else there is has to be whole, and after a quiet time and two
 //! collections nothing dead may remain.
 //!

@@ -16,6 +16,8 @@ pub(super) struct Again {
     pub wrong: BTreeSet<u32>,
     /// How many are right now.
     pub right: u64,
+    /// How many could not be read: neither wrong nor right.
+    pub unread: u64,
 }
 
 /// Reads slots of a pack again. Those that can't be read now, because the storage fails or the pack is gone, are neither wrong nor right.
@@ -23,7 +25,10 @@ pub(super) fn wrong_slots(repository: &Repository, id: PackId, slots: &BTreeSet<
     let mut again = Again::default();
     let pack = match repository.pack(id) {
         Ok(pack) => pack,
-        Err(error) if error.is_damage() => return Ok(again),
+        Err(error) if error.is_damage() => {
+            again.unread = slots.len() as u64;
+            return Ok(again);
+        }
         Err(error) => return Err(error.into()),
     };
     repository.backend().forget_cached(pack.object());
@@ -32,6 +37,7 @@ pub(super) fn wrong_slots(repository: &Repository, id: PackId, slots: &BTreeSet<
     for slot in slots {
         let (Some(place), Some(chunk)) = (pack.directory().place(*slot), pack.directory().ids().get(*slot as usize))
         else {
+            again.unread += 1;
             continue;
         };
         if last.as_ref().is_none_or(|(frame, _)| *frame != place.frame) {
@@ -49,7 +55,7 @@ pub(super) fn wrong_slots(repository: &Repository, id: PackId, slots: &BTreeSet<
             )) => {
                 again.wrong.insert(*slot);
             }
-            _ => {}
+            _ => again.unread += 1,
         }
     }
     Ok(again)

@@ -8,7 +8,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 
 use cinderblock_store::pack::Content;
-use cinderblock_store::{BackupId, Damage as Lost, Error as StoreError, Repository, Session, VolumeId};
+use cinderblock_store::{BackupId, Damage as Lost, Error as StoreError, PackId, Repository, Session, VolumeId};
 use rayon::prelude::*;
 
 use self::heal::Healer;
@@ -155,7 +155,8 @@ impl Engine {
                 check.pack(*id, |content| options.read_data || content == Content::Map)
             })
         })?;
-        let unread = damage.unread();
+        let mut unread = damage.unread();
+        let listed: HashSet<PackId> = packs.iter().map(|(id, _)| *id).collect();
         let (slots, broken) = damage.into_packs();
         let writer = session.map(Session::id);
         for (pack, slots) in slots {
@@ -163,6 +164,9 @@ impl Engine {
             session.map_or(Ok(()), Session::stay)?;
             let again = confirmation::wrong_slots(repository, pack, &slots)?;
             report.right_again += again.right;
+            if again.unread > 0 {
+                unread.insert(pack);
+            }
             report.noted += repository.note_damage(writer, pack, &again.wrong)? as u64;
         }
         for pack in broken.iter().copied() {
@@ -177,7 +181,13 @@ impl Engine {
         if session.is_some() {
             // What they said was found again.
             repository.remove_damaged_notes(|id| match repository.pack(id) {
-                Ok(pack) => (options.read_data || pack.content() == Content::Map) && !unread.contains(&id),
+                // Of one whose directory is readable only now, and of one that came later, nothing was read.
+                Ok(pack) => {
+                    (options.read_data || pack.content() == Content::Map)
+                        && listed.contains(&id)
+                        && !unread.contains(&id)
+                        && !broken.contains(&id)
+                }
                 Err(_) => broken.contains(&id),
             })?;
         }
@@ -192,18 +202,18 @@ fn mark(
     left: &Missing,
     report: &mut RepairReport,
 ) -> Result<(), Error> {
-    let lacking: HashMap<BackupId, &Lacking> =
-        left.backups.iter().map(|lacking| (lacking.damaged.id, lacking)).collect();
+    let lacking: HashMap<(&VolumeId, BackupId), &Lacking> =
+        left.backups.iter().map(|lacking| ((&lacking.damaged.volume, lacking.damaged.id), lacking)).collect();
     let marks = repository.marks()?;
     for (volume, id) in backups {
         let marked = marks.get(volume, *id).and_then(|mark| mark.damaged);
-        let now = match lacking.get(id).filter(|lacking| lacking.damaged.reason.is_none()) {
+        let now = match lacking.get(&(volume, *id)).filter(|lacking| lacking.damaged.reason.is_none()) {
             Some(lacking) => {
                 let bytes = lacking.damaged.lost.iter().fold(0, |sum: u64, extent| sum.saturating_add(extent.length));
                 let same = marked.filter(|lost| lost.chunks == lacking.chunks && lost.bytes == bytes);
                 Some(same.unwrap_or(Lost { chunks: lacking.chunks, bytes, found_at: repository.now() }))
             }
-            None if lacking.contains_key(id) => continue,
+            None if lacking.contains_key(&(volume, *id)) => continue,
             None => None,
         };
         if marked == now {
