@@ -213,6 +213,15 @@ impl Engine {
     }
 }
 
+/// Adds an extent to those before it; what goes on where the last one ends becomes a part of that, so that a volume that is lost as a
+/// whole is one extent.
+fn add_extent(extents: &mut Vec<cinderblock_chunker::Extent>, next: cinderblock_chunker::Extent) {
+    match extents.last_mut() {
+        Some(last) if last.end() == next.offset => last.length = last.length.saturating_add(next.length),
+        _ => extents.push(next),
+    }
+}
+
 /// Extents in any order, as few as possible in the order of the volume.
 fn merged(extents: impl IntoIterator<Item = cinderblock_chunker::Extent>) -> Vec<cinderblock_chunker::Extent> {
     let sorted: BTreeMap<u64, u64> = extents.into_iter().map(|extent| (extent.offset, extent.length)).collect();

@@ -7,11 +7,12 @@ use std::sync::Arc;
 
 use cinderblock_backend::{Faulty, Kind, Memory, Recording, Rule};
 use cinderblock_chunker::ChunkSize;
-use cinderblock_pipeline::{Control, CopySummary, Error, ReadData, VerifyOptions};
+use cinderblock_pipeline::{BackupOptions, Control, CopySummary, Error, ReadData, Source, VerifyOptions};
 use cinderblock_store::gc::{GcOptions, Observer};
 use cinderblock_store::map::Shape;
-use cinderblock_store::pack::Content;
-use cinderblock_store::{OpenOptions, Record, Repository};
+use cinderblock_store::pack::frame::{Compression, FrameChunk};
+use cinderblock_store::pack::{Content, moved};
+use cinderblock_store::{ChunkId, OpenOptions, Record, Repository, VolumeId};
 use common::*;
 
 /// Another repository, in memory.
@@ -243,4 +244,33 @@ fn what_cannot_be_is_refused() {
     let differs = copy(&fixture, &changed, &other);
     assert!(matches!(differs, Err(Error::CopyDiffers { .. })), "{differs:?}");
     assert_eq!(other.backups(), 1);
+}
+
+/// The SHA-256 of chunks are checked by nothing else, and Cinder's incremental backups rely on them: a copy took over whatever the other
+/// repository said.
+#[test]
+fn wrong_hashes_of_the_source_are_not_taken_over() {
+    let (fixture, other) = (Fixture::new(), Other::new());
+    let volume = noise(9, 4 * CHUNK);
+    let session = fixture.repository.start_session("a writer with bad memory").unwrap();
+    let listed =
+        volume.chunks(CHUNK).map(|chunk| FrameChunk { id: ChunkId::of(chunk), length: CHUNK as u32 }).collect();
+    let mut packs = session.pack_builder(Content::Data);
+    assert!(
+        packs.push(moved::gather(&volume, listed, vec![[7; 32]; 4], Compression::None).unwrap()).unwrap().is_none()
+    );
+    session.store_pack(&packs.finish().unwrap().unwrap()).unwrap();
+    drop(session);
+    let source = Source::stream(Box::new(std::io::Cursor::new(volume.clone())), "a volume");
+    let options = BackupOptions::new(VolumeId::new("vm").unwrap());
+    let record = fixture.engine.backup(&fixture.repository, source, &options, &Control::default()).unwrap();
+    assert_eq!(record.statistics.new_chunks, 0);
+    copy(&fixture, &record, &other).unwrap();
+    assert_equal(&fixture, &record, &other, &volume);
+    let mut hashes = Vec::new();
+    for pack in other.repository.packs().unwrap() {
+        hashes.extend(other.repository.pack_with_hashes(pack.id).unwrap().directory().hashes().to_vec());
+    }
+    let right: Vec<_> = volume.chunks(CHUNK).map(moved::hash).collect();
+    assert_eq!(hashes, right);
 }

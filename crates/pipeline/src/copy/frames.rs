@@ -85,8 +85,7 @@ impl Worker<'_> {
         let pack = with_hashes.unwrap_or(&job.pack);
         let directory = pack.directory();
         let Some(number) = wanted.first().map(|chunk| chunk.frame) else { return Ok(()) };
-        let (Some(entry), Some(offset), Some(first)) =
-            (directory.frames().get(number as usize), directory.frame_offset(number), directory.first_slot(number))
+        let (Some(entry), Some(offset)) = (directory.frames().get(number as usize), directory.frame_offset(number))
         else {
             return Ok(());
         };
@@ -94,13 +93,15 @@ impl Worker<'_> {
         if wanted.len() == entry.chunks as usize {
             let from = offset.saturating_sub(job.from) as usize;
             let bytes = stored.get(from..from + entry.stored_bytes as usize).unwrap_or_default();
-            if let Ok(frame) = moved::keep(pack, number, bytes, plain) {
+            if let Ok(frame) = moved::keep(pack, number, bytes, plain)
+                && has_right_hashes(pack, number, plain)
+            {
                 moved.frames.push(frame);
                 moved.kept += 1;
                 return Ok(());
             }
         }
-        let hashes = directory.frame_hashes(number);
+        let is_hashed = !directory.frame_hashes(number).is_empty();
         for want in wanted {
             let place = directory.place(want.slot);
             let bytes =
@@ -110,8 +111,7 @@ impl Worker<'_> {
                 Some(bytes)
                     if bytes.len() == want.wanted.length as usize && frame::is_authentic(Content::Data, &id, bytes) =>
                 {
-                    let hash = want.slot.checked_sub(first).and_then(|at| hashes.get(at as usize)).copied();
-                    self.add(id, bytes, hash, open, moved)?;
+                    self.add(id, bytes, is_hashed.then(|| moved::hash(bytes)), open, moved)?;
                 }
                 _ => {
                     let error = other_bytes(pack, number, &id);
@@ -180,4 +180,14 @@ impl Worker<'_> {
         moved.frames.push(frame);
         Ok(())
     }
+}
+
+/// Whether the SHA-256 of a frame's chunks, if it has them, are theirs: nothing else ever checks them, and Cinder's incremental backups
+/// rely on them.
+fn has_right_hashes(pack: &PackReader, number: u32, plain: &[u8]) -> bool {
+    let directory = pack.directory();
+    directory.frame_chunks(number).zip(directory.frame_hashes(number)).all(|((_, place), hash)| {
+        let bytes = plain.get(place.offset as usize..(place.offset + place.length) as usize);
+        bytes.is_some_and(|bytes| moved::hash(bytes) == *hash)
+    })
 }

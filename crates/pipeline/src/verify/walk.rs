@@ -8,8 +8,8 @@ use cinderblock_store::map::{Leaf, PieceContent};
 use cinderblock_store::{BackupId, ChunkId, Error as StoreError, Location, PackId, Record, Repository, VolumeId};
 
 use super::data::Damage;
-use super::merged;
 use super::report::{DamagedObject, in_full};
+use super::{add_extent, merged};
 use crate::engine::Control;
 use crate::error::Error;
 
@@ -125,7 +125,7 @@ impl<'a> Walk<'a> {
                             continue 'again;
                         }
                         position = unreadable.offset + unreadable.length;
-                        lost.push(Extent { offset: unreadable.offset, length: unreadable.length });
+                        add_extent(&mut lost, Extent { offset: unreadable.offset, length: unreadable.length });
                         if let StoreError::Damaged { object, offset, reason } = unreadable.error {
                             // A node that does not fit into its map has no object of its own.
                             let object = match object.starts_with("packs/") {
@@ -191,7 +191,7 @@ impl<'a> Walk<'a> {
         }
         if leaf.id.is_some_and(|id| lock(&self.lost).contains(&id)) {
             // It was readable now, and was not when its pack was checked, or in a cache.
-            lost.push(Extent { offset: leaf.offset, length: leaf.length });
+            add_extent(lost, Extent { offset: leaf.offset, length: leaf.length });
             return Ok(());
         }
         let ids: Vec<ChunkId> = chunks(leaf).map(|(id, _)| id).collect();
@@ -206,7 +206,7 @@ impl<'a> Walk<'a> {
         if !missing.is_empty() {
             self.search(&missing)?;
         }
-        let before = lost.len();
+        let mut whole = true;
         let known_lost = lock(&self.lost);
         let searched = lock(&self.searched);
         for ((id, extent), place) in chunks(leaf).zip(places) {
@@ -215,9 +215,11 @@ impl<'a> Walk<'a> {
                 None => searched.get(&id).copied().flatten(),
             };
             if length.is_none() || known_lost.contains(&id) {
-                lost.push(extent);
+                whole = false;
+                add_extent(lost, extent);
             } else if length.map(u64::from) != Some(extent.length) {
-                lost.push(extent);
+                whole = false;
+                add_extent(lost, extent);
                 // One is enough: a hostile map may have any number of them.
                 let object = record.object()?.to_string();
                 if findings.objects.last().is_none_or(|last| last.object != object) {
@@ -228,7 +230,7 @@ impl<'a> Walk<'a> {
             }
         }
         if let Some(id) = id
-            && lost.len() == before
+            && whole
         {
             let mut fine = lock(&self.fine);
             if fine.len() < self.max_fine {

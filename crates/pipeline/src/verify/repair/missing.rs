@@ -9,7 +9,7 @@ use cinderblock_store::{BackupId, ChunkId, Error as StoreError, Repository, Sess
 use crate::engine::Control;
 use crate::error::Error;
 use crate::verify::report::{DamagedBackup, in_full};
-use crate::verify::{merged, store};
+use crate::verify::{add_extent, merged, store};
 
 /// Places in volumes that are remembered of each chunk that is wanted.
 const MAX_PLACES: usize = 4;
@@ -69,7 +69,7 @@ impl Missing {
                         if let StoreError::ChunkMissing { id } = unreadable.error {
                             missing.nodes.insert(id);
                         }
-                        lost.push(Extent { offset: unreadable.offset, length: unreadable.length });
+                        add_extent(&mut lost, Extent { offset: unreadable.offset, length: unreadable.length });
                         lacking.chunks += unreadable.length.div_ceil(chunk_bytes);
                         continue;
                     }
@@ -102,7 +102,7 @@ impl Missing {
                     if searched.get(id) == Some(&true) {
                         continue;
                     }
-                    lost.push(*extent);
+                    add_extent(&mut lost, *extent);
                     lacking.chunks += 1;
                     let places = missing.chunks.entry(*id).or_default();
                     if places.len() < MAX_PLACES {
