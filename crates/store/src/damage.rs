@@ -257,6 +257,14 @@ impl Repository {
         Ok(removed)
     }
 
+    /// Notes that can't be read: what they said is not known.
+    ///
+    /// # Errors
+    /// What the storage says.
+    pub fn unreadable_notes(&self) -> Result<Vec<Error>, Error> {
+        Ok(unreadable(self.backend(), self.id())?.into_iter().map(|(_, _, error)| error).collect())
+    }
+
     /// Removes notes of packs that are gone; how many.
     ///
     /// # Errors

@@ -20,6 +20,7 @@ use crate::node_cache::NodeCache;
 use crate::pack::{Content, PackReader};
 use crate::record::Record;
 use crate::sabotage::{Step, skips};
+use crate::session::identity;
 use crate::time::Timestamp;
 
 /// Where a chunk (or map node) is.
@@ -281,6 +282,8 @@ impl Repository {
     /// [`Error::BackupNotFound`]; [`Error::Protected`]; an unreadable mark's, as it may be one that protects; or what the
     /// storage says.
     pub fn delete_backup(&self, volume: &VolumeId, id: BackupId) -> Result<(), Error> {
+        // Else it would find whole backups damaged, and their owner might take advice to delete them.
+        identity::check(self.backend(), self.id())?;
         if let Some(mark) = self.mark(volume, id)?
             && mark.is_protected(self.clock.now())
         {

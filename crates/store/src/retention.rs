@@ -9,7 +9,8 @@
 //! * `within` wants all that are less than a period older than the newest.
 //!
 //! Periods are those of a time zone's calendar. Backups that are protected or that cannot be read are always kept, and the rules
-//! pass over them: they take no place of another. (Only `within` counts from the newest of all that can be read.)
+//! pass over them: they take no place of another. (Only `within` counts from the newest of all that can be read.) Where the rules want none
+//! but damaged backups, the newest that is whole is kept too.
 //!
 //! ```
 //! use cinderblock_store::{BackupId, Timestamp};
@@ -20,6 +21,7 @@
 //!     id: BackupId::from_bytes([hour as u8; 16]),
 //!     created_at: Some(Timestamp::from_microseconds(hour * 3_600_000_000)),
 //!     protected: false,
+//!     damaged: false,
 //! };
 //! let verdicts = policy.apply(&[at(0), at(1), at(2), at(30)], &jiff::tz::TimeZone::UTC);
 //! // The first is the oldest; the second is neither that nor the newest of its day.
@@ -70,6 +72,8 @@ pub struct Candidate {
     pub created_at: Option<Timestamp>,
     /// Whether it must not be deleted, whatever the rules say.
     pub protected: bool,
+    /// Whether it is known to lack something.
+    pub damaged: bool,
 }
 
 /// A stretch of the calendar.
@@ -104,6 +108,8 @@ pub enum Reason {
     Oldest(Unit),
     /// It was taken shortly before the newest, or is the newest.
     Within(Period),
+    /// It is the newest that is not damaged, and all others that are kept are.
+    NewestWhole,
 }
 
 impl fmt::Display for Reason {
@@ -122,6 +128,7 @@ impl fmt::Display for Reason {
             Reason::Newest(unit) => f.write_str(adverb(unit)),
             Reason::Oldest(unit) => write!(f, "oldest {}", adverb(unit)),
             Reason::Within(period) => write!(f, "within {period}"),
+            Reason::NewestWhole => f.write_str("newest whole"),
         }
     }
 }
@@ -186,6 +193,15 @@ impl Policy {
             {
                 reasons.push(Reason::Within(period));
             }
+        }
+        let is_whole = |index: usize| backups.get(index).is_some_and(|b| !b.damaged && b.created_at.is_some());
+        let kept = || verdicts.iter().enumerate().filter(|(_, verdict)| verdict.keeps());
+        if kept().next().is_some()
+            && !kept().any(|(index, _)| is_whole(index))
+            && let Some((_, index)) = counted.iter().find(|(_, index)| is_whole(*index))
+            && let Some(Verdict { reasons }) = verdicts.get_mut(*index)
+        {
+            reasons.push(Reason::NewestWhole);
         }
         verdicts
     }

@@ -8,7 +8,9 @@ use cinderblock_backend::{Backend, Error as BackendError, Faulty, Kind, Memory, 
 use common::*;
 
 /// Two backups that have nothing in common; the second one is deleted.
-fn story() -> Result<(Arc<Memory>, Plan, Vec<u8>), Box<dyn std::error::Error>> {
+type Story = (Arc<Memory>, Plan, Vec<u8>);
+
+fn story() -> Result<Story, Box<dyn std::error::Error>> {
     let (storage, cache) = (Arc::new(Memory::new()), tempfile::tempdir()?);
     create(&*storage)?;
     let repository = open(storage.clone(), cache.path())?;

@@ -63,7 +63,9 @@ pub fn run(context: &Context, arguments: &Copy) -> anyhow::Result<()> {
     if arguments.all {
         let pool = records::pool(context)?;
         let read = records::read(&pool, &from, arguments.volume_id.as_ref(), &control.cancel, |r| r.created_at);
-        for entry in read.context("nothing was copied")? {
+        let entries = read.context("nothing was copied")?;
+        records::expect_some(&entries, arguments.volume_id.as_ref()).context("nothing was copied")?;
+        for entry in entries {
             match entry.record {
                 Ok(created_at) => backups.push((entry.volume, created_at, entry.id)),
                 Err(error) => done.fail(&entry.volume, entry.id, failure::words(&error)),

@@ -148,14 +148,16 @@ impl Collected {
 fn text(collected: &Collected) -> String {
     let mut text = String::new();
     let packs = |number| number::counted(number, "pack");
-    // Writing to a string does not fail.
-    let _ = writeln!(
-        text,
-        "{} need of {}, {}:",
-        number::counted(collected.backups, "backup"),
-        packs(collected.packs),
-        size::show(collected.pack_bytes)
-    );
+    // Writing to a string does not fail. A run that has to leave what an earlier one began looks at no backups.
+    if collected.packs > 0 {
+        let _ = writeln!(
+            text,
+            "{} need of {}, {}:",
+            number::counted(collected.backups, "backup"),
+            packs(collected.packs),
+            size::show(collected.pack_bytes)
+        );
+    }
     if collected.dry_run {
         let _ = writeln!(
             text,

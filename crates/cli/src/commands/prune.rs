@@ -45,6 +45,7 @@ pub fn run(context: &Context, arguments: &Prune) -> anyhow::Result<()> {
     let read =
         records::read(&pool, &repository, arguments.volume_id.as_ref(), &control.cancel, |record| record.created_at);
     let entries = read.context("nothing was deleted")?;
+    records::expect_some(&entries, arguments.volume_id.as_ref()).context("nothing was deleted")?;
     let (mut decisions, doubtful) = decide(&repository, &policy, &zone, entries).context("nothing was deleted")?;
     if !arguments.dry_run {
         remove(&pool, &repository, &mut decisions, &control.cancel);
@@ -107,7 +108,12 @@ fn decide(
                 note(&format!("cinderblock: backup {id} of {volume} is kept: {reason}"));
             }
             let created_at = record.as_ref().ok().copied();
-            candidates.push(Candidate { id: *id, created_at, protected: marks.is_protected(volume, *id, now) });
+            candidates.push(Candidate {
+                id: *id,
+                created_at,
+                protected: marks.is_protected(volume, *id, now),
+                damaged: marks.get(volume, *id).is_some_and(|mark| mark.damaged.is_some()),
+            });
         }
         let verdicts = policy.apply(&candidates, zone);
         decisions.extend(of_volume.iter().zip(candidates).zip(verdicts).map(|((entry, candidate), verdict)| {

@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::arguments::Repair;
 use crate::commands::verify;
 use crate::context::Context;
-use crate::output::{number, size};
+use crate::output::{note, number, size};
 
 #[derive(Serialize)]
 struct Repaired<'a> {
@@ -25,6 +25,8 @@ struct Repaired<'a> {
     stored_bytes: u64,
     damaged_backups: Vec<verify::Backup<'a>>,
     whole_again: Vec<String>,
+    unreadable_notes: &'a [String],
+    data_was_read: bool,
 }
 
 pub fn run(context: &Context, arguments: &Repair) -> anyhow::Result<()> {
@@ -51,22 +53,33 @@ pub fn run(context: &Context, arguments: &Repair) -> anyhow::Result<()> {
         stored_bytes: report.stored_bytes,
         damaged_backups: report.damaged_backups.iter().map(verify::Backup::from).collect(),
         whole_again: report.whole_again.iter().map(|(_, id)| id.to_string()).collect(),
+        unreadable_notes: &report.unreadable_notes,
+        data_was_read: arguments.read_data,
     };
-    if repaired.whole {
-        return context.summary(&repaired, || text(&report, arguments.dry_run));
+    if !report.unreadable_notes.is_empty() {
+        context.answer(&repaired, || text(&report, arguments))?;
+        report.unreadable_notes.iter().for_each(|note_of| note(&format!("cinderblock: {note_of}")));
+        anyhow::bail!("what damage notes say is not known, so no backup is taken for whole again");
     }
-    context.answer(&repaired, || text(&report, arguments.dry_run))?;
+    if repaired.whole {
+        return context.summary(&repaired, || text(&report, arguments));
+    }
+    context.answer(&repaired, || text(&report, arguments))?;
     let backups = number::counted(report.damaged_backups.len() as u64, "backup");
     if arguments.dry_run {
-        anyhow::bail!("{backups} cannot be restored whole; nothing was changed")
+        anyhow::bail!(
+            "{backups} cannot be restored whole as it is; nothing was changed. Of what is missing, {} of {} could be healed",
+            report.healed,
+            report.missing
+        )
     }
     anyhow::bail!(
         "{backups} cannot be restored whole: try 'cinderblock repair' with --from a volume or --from-repo a copy"
     )
 }
 
-fn text(report: &RepairReport, dry_run: bool) -> String {
-    let mut text = String::new();
+fn text(report: &RepairReport, arguments: &Repair) -> String {
+    let (mut text, dry_run) = (String::new(), arguments.dry_run);
     // Writing to a string does not fail.
     let _ = writeln!(
         text,
@@ -78,6 +91,9 @@ fn text(report: &RepairReport, dry_run: bool) -> String {
         report.healed,
         if dry_run { String::new() } else { format!(", {} stored", size::show(report.stored_bytes)) },
     );
+    if !arguments.read_data {
+        let _ = writeln!(text, "the data of volumes were not read: --read-data does");
+    }
     if report.broken_packs > 0 {
         let _ = writeln!(text, "newly found without a directory: {}", number::counted(report.broken_packs, "pack"));
     }
@@ -95,7 +111,7 @@ fn text(report: &RepairReport, dry_run: bool) -> String {
         let _ = writeln!(text, "whole again: backup {id} of {volume}");
     }
     for damaged in &report.damaged_backups {
-        let _ = writeln!(text, "{}", verify::lost(damaged));
+        let _ = writeln!(text, "{}{}", if dry_run { "as it is, " } else { "" }, verify::lost(damaged));
     }
     text
 }

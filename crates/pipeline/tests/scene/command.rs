@@ -256,6 +256,7 @@ fn prune(repository: &Repository, answer: &mut Answer) -> Result<(), Error> {
             id: *id,
             created_at: *created_at,
             protected: marks.is_protected(volume, *id, now),
+            damaged: marks.get(volume, *id).is_some_and(|mark| mark.damaged.is_some()),
         };
         let unreadable = of_volume.iter().filter_map(|(volume, _, id)| marks.unreadable(volume, *id));
         answer.told.extend(unreadable.map(|error| whole_text(error)));

@@ -13,6 +13,7 @@ fn candidates(zone: &TimeZone, times: &[&str]) -> Result<Vec<Candidate>, jiff::E
             id: BackupId::from_bytes([place as u8; 16]),
             created_at: Some(Timestamp::from_microseconds(time.as_microsecond())),
             protected: false,
+            damaged: false,
         })
     };
     times.iter().enumerate().map(candidate).collect()
@@ -163,7 +164,7 @@ fn backups() -> impl Strategy<Value = Vec<Candidate>> {
         let candidates = gaps.into_iter().enumerate().map(|(place, (gap, protected, unreadable))| {
             seconds += gap;
             let created_at = (!unreadable).then(|| Timestamp::from_microseconds(seconds * 1_000_000));
-            Candidate { id: BackupId::from_bytes([place as u8; 16]), created_at, protected }
+            Candidate { id: BackupId::from_bytes([place as u8; 16]), created_at, protected, damaged: false }
         });
         candidates.collect::<Vec<_>>()
     });
@@ -267,4 +268,21 @@ proptest! {
         let missing: Vec<_> = once.iter().filter(|backup| !left.contains(backup)).collect();
         prop_assert!(missing.is_empty(), "{missing:?}");
     }
+}
+
+#[test]
+fn where_all_that_is_wanted_is_damaged_the_newest_whole_one_stays() -> Result<(), Box<dyn std::error::Error>> {
+    let mut backups =
+        candidates(&TimeZone::UTC, &["2026-01-01T00:00", "2026-01-02T00:00", "2026-01-03T00:00", "2026-01-04T00:00"])?;
+    (backups[2].damaged, backups[3].damaged) = (true, true);
+    let policy = Policy { last: "1".parse()?, ..Policy::default() };
+    let reasons: Vec<Vec<Reason>> = policy.apply(&backups, &TimeZone::UTC).into_iter().map(|v| v.reasons).collect();
+    assert_eq!(reasons, [vec![], vec![Reason::NewestWhole], vec![], vec![Reason::Last]]);
+    // One that is whole is kept already.
+    let policy = Policy { last: "3".parse()?, ..Policy::default() };
+    let reasons: Vec<Vec<Reason>> = policy.apply(&backups, &TimeZone::UTC).into_iter().map(|v| v.reasons).collect();
+    assert_eq!(reasons, [vec![], vec![Reason::Last], vec![Reason::Last], vec![Reason::Last]]);
+    // Without a rule nothing is wanted.
+    assert!(!Policy::default().apply(&backups, &TimeZone::UTC).iter().any(Verdict::keeps));
+    Ok(())
 }

@@ -60,6 +60,8 @@ pub struct RepairReport {
     pub damaged_backups: Vec<DamagedBackup>,
     /// Backups that were marked as damaged and are whole.
     pub whole_again: Vec<(VolumeId, BackupId)>,
+    /// Damage notes that can't be read. Marks stay as long as there are any: what a backup lacks may be in one of them.
+    pub unreadable_notes: Vec<String>,
 }
 
 impl Engine {
@@ -129,6 +131,7 @@ impl Engine {
         }
         let left = Missing::find(repository, None, &backups, control)?;
         report.backups = backups.len() as u64;
+        report.unreadable_notes = repository.unreadable_notes()?.iter().map(ToString::to_string).collect();
         if session.is_some() {
             mark(repository, &backups, &left, &mut report)?;
         }
@@ -216,7 +219,7 @@ fn mark(
             None if lacking.contains_key(&(volume, *id)) => continue,
             None => None,
         };
-        if marked == now {
+        if marked == now || now.is_none() && !report.unreadable_notes.is_empty() {
             continue;
         }
         match repository.set_mark(volume, *id, |mark| mark.damaged = now) {
