@@ -45,7 +45,6 @@ pub fn run(context: &Context, arguments: &Prune) -> anyhow::Result<()> {
     let read =
         records::read(&pool, &repository, arguments.volume_id.as_ref(), &control.cancel, |record| record.created_at);
     let entries = read.context("nothing was deleted")?;
-    records::expect_some(&entries, arguments.volume_id.as_ref()).context("nothing was deleted")?;
     let (mut decisions, doubtful) = decide(&repository, &policy, &zone, entries).context("nothing was deleted")?;
     if !arguments.dry_run {
         remove(&pool, &repository, &mut decisions, &control.cancel);

@@ -54,7 +54,7 @@ pub fn read<T: Send>(
     pool.install(|| listed.into_par_iter().filter_map(read).collect())
 }
 
-/// Refuses a volume that has no backups: mostly it is a slip of the pen, and nobody would notice that its backups are not looked after.
+/// Refuses a volume that has no backups: mostly it is a slip of the pen, and nobody would notice that its backups are copied nowhere.
 pub fn expect_some<T>(entries: &[Entry<T>], volume: Option<&VolumeId>) -> anyhow::Result<()> {
     match volume {
         Some(volume) if entries.is_empty() => {
