@@ -9,6 +9,8 @@
 
 pub(crate) mod announcement;
 pub(crate) mod identity;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -327,10 +329,12 @@ impl Session<'_> {
         match self.repository.record(&record.volume, record.id) {
             Ok(there) if there.session == self.id => return Ok(()),
             Ok(_) => return Err(Error::BackupExists { id: record.id, volume: record.volume.clone() }),
-            Err(Error::BackupNotFound { .. }) if self.is_obstructed(record)? => {
-                return Err(Error::VoidRecord { id: record.id, volume: record.volume.clone() });
-            }
             Err(_) => {}
+        }
+        // Of any other error it is not known whether the record comes when the void one is gone.
+        let refused = matches!(error, Error::Backend(cinderblock_backend::Error::AlreadyExists { .. }));
+        if refused && self.is_obstructed(record) {
+            return Err(Error::VoidRecord { id: record.id, volume: record.volume.clone() });
         }
         if let Error::TooLarge { .. } | Error::Encode { .. } = error {
             return Err(error);
@@ -345,14 +349,9 @@ impl Session<'_> {
         }
     }
 
-    /// Whether a record of another session, which was declared ended, has this one's name.
-    fn is_obstructed(&self, record: &Record) -> Result<bool, Error> {
-        match self.repository.unchecked_record(&record.volume, record.id) {
-            Ok(there) => Ok(there.session != self.id),
-            Err(Error::BackupNotFound { .. }) => Ok(false),
-            Err(error) if error.is_damage() => Ok(false),
-            Err(error) => Err(error),
-        }
+    /// Whether a record of another session has this one's name: one that does not count, for no reader sees it.
+    fn is_obstructed(&self, record: &Record) -> bool {
+        self.repository.unchecked_record(&record.volume, record.id).is_ok_and(|there| there.session != self.id)
     }
 
     /// Goes without leaving, where it is not known what became of the record: as long as the announcement is there, nothing that the
