@@ -104,20 +104,37 @@ fn numbers(backend: &dyn Backend) -> Result<BTreeMap<PackId, Vec<u32>>, Error> {
     Ok(found)
 }
 
-/// Reads all notes. One that cannot be read says nothing: what it noted is found again.
-fn read(backend: &dyn Backend, repository: RepositoryId) -> Result<Notes, Error> {
-    let mut notes = Notes::new();
+/// Calls `visit` for every note that is there, with its pack and number, read or not.
+fn each_note(
+    backend: &dyn Backend,
+    repository: RepositoryId,
+    mut visit: impl FnMut(PackId, u32, Result<Note, Error>),
+) -> Result<(), Error> {
     for (pack, numbers) in numbers(backend)? {
         for number in numbers {
             match Note::get(backend, repository, pack, number) {
-                Ok(note) => notes.entry(pack).or_default().add(&note.slots),
-                Err(Error::NewerFormat { .. } | Error::Unsupported { .. }) => {}
                 Err(Error::Backend(error)) if error.is_not_found() => {}
-                Err(error) if error.is_damage() => {}
-                Err(error) => return Err(error),
+                Err(error)
+                    if !error.is_damage()
+                        && !matches!(error, Error::NewerFormat { .. } | Error::Unsupported { .. }) =>
+                {
+                    return Err(error);
+                }
+                note => visit(pack, number, note),
             }
         }
     }
+    Ok(())
+}
+
+/// Reads all notes. One that cannot be read says nothing: what it noted is found again.
+fn read(backend: &dyn Backend, repository: RepositoryId) -> Result<Notes, Error> {
+    let mut notes = Notes::new();
+    each_note(backend, repository, |pack, _, note| {
+        if let Ok(note) = note {
+            notes.entry(pack).or_default().add(&note.slots);
+        }
+    })?;
     Ok(notes)
 }
 
@@ -125,26 +142,16 @@ fn read(backend: &dyn Backend, repository: RepositoryId) -> Result<Notes, Error>
 /// a copy may count that is known to be wrong.
 pub(crate) fn unreadable(backend: &dyn Backend, repository: RepositoryId) -> Result<Vec<(PackId, u32, Error)>, Error> {
     let mut found = Vec::new();
-    for (pack, numbers) in numbers(backend)? {
-        for number in numbers {
-            match Note::get(backend, repository, pack, number) {
-                Ok(_) => {}
-                Err(Error::Backend(error)) if error.is_not_found() => {}
-                Err(Error::Damaged { object, offset, reason }) => {
-                    let reason = format!(
-                        "{reason}; it says what of a pack is damaged: 'cinderblock repair --read-data' finds that again and replaces it"
-                    );
-                    found.push((pack, number, Error::Damaged { object, offset, reason }));
-                }
-                Err(error)
-                    if error.is_damage() || matches!(error, Error::NewerFormat { .. } | Error::Unsupported { .. }) =>
-                {
-                    found.push((pack, number, error));
-                }
-                Err(error) => return Err(error),
-            }
+    each_note(backend, repository, |pack, number, note| match note {
+        Ok(_) => {}
+        Err(Error::Damaged { object, offset, reason }) => {
+            let reason = format!(
+                "{reason}; it says what of a pack is damaged: 'cinderblock repair --read-data' finds that again and replaces it"
+            );
+            found.push((pack, number, Error::Damaged { object, offset, reason }));
         }
-    }
+        Err(error) => found.push((pack, number, error)),
+    })?;
     Ok(found)
 }
 
