@@ -114,6 +114,23 @@ impl Repository {
         frame::decode(pack.object(), offset, entry, stored, plain)
     }
 
+    /// Reads the bytes of a chunk, or of a map node as it is stored, at one place, and checks them.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] where they are others, or what the storage says.
+    pub fn read_chunk(&self, id: &ChunkId, Location { pack, slot }: &Location) -> Result<Vec<u8>, Error> {
+        let wrong = |offset| Error::damaged(pack.object(), offset, format!("chunk {id} has other bytes"));
+        let directory = pack.directory();
+        let place = directory.place(*slot).ok_or_else(|| wrong(0))?;
+        let (mut stored, mut plain) = (Vec::new(), Vec::new());
+        self.read_frame(pack, place.frame, &mut stored, &mut plain)?;
+        let bytes = plain.get(place.offset as usize..).and_then(|rest| rest.get(..place.length as usize));
+        match bytes.filter(|bytes| frame::is_authentic(pack.content(), id, bytes)) {
+            Some(bytes) => Ok(bytes.to_vec()),
+            None => Err(wrong(directory.frame_offset(place.frame).unwrap_or(0))),
+        }
+    }
+
     /// Reads and checks one map node.
     ///
     /// # Errors

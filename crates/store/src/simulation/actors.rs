@@ -327,17 +327,10 @@ fn read_chunk(repository: &Repository, id: ChunkId) -> Result<Vec<u8>, Error> {
     let mut copies: Vec<Location> = places.into_iter().flatten().collect();
     let mut searched = false;
     loop {
-        for Location { pack, slot } in copies.drain(..) {
-            let Some(place) = pack.directory().place(slot) else { continue };
-            let (mut stored, mut plain) = (Vec::new(), Vec::new());
-            match repository.read_frame(&pack, place.frame, &mut stored, &mut plain) {
-                Ok(()) => {}
-                Err(error) if error.is_damage() => continue,
-                Err(error) => return Err(error),
-            }
-            let bytes = plain.get(place.offset as usize..).and_then(|rest| rest.get(..place.length as usize));
-            if let Some(bytes) = bytes.filter(|bytes| frame::is_authentic(Content::Data, &id, bytes)) {
-                return Ok(bytes.to_vec());
+        for location in copies.drain(..) {
+            match repository.read_chunk(&id, &location) {
+                Err(error) if error.is_damage() => {}
+                other => return other,
             }
         }
         if std::mem::replace(&mut searched, true) {

@@ -108,9 +108,8 @@ fn note(repository: &Repository, session: &Session<'_>, id: PackId) -> Result<()
         Err(error) => return Err(error),
     };
     let mut wrong = BTreeSet::new();
-    for slot in 0..pack.directory().ids().len() as u32 {
-        let location = Location { pack: pack.clone(), slot };
-        match read(repository, &location) {
+    for (slot, chunk) in (0..).zip(pack.directory().ids()) {
+        match repository.read_chunk(chunk, &Location { pack: pack.clone(), slot }) {
             Ok(_) => {}
             Err(Error::Backend(error)) if error.is_not_found() => return Ok(()),
             Err(error) if error.is_damage() => drop(wrong.insert(slot)),
@@ -118,17 +117,6 @@ fn note(repository: &Repository, session: &Session<'_>, id: PackId) -> Result<()
         }
     }
     repository.note_damage(Some(session.id()), id, &wrong).map(drop)
-}
-
-/// The bytes of a place, if they are right.
-fn read(repository: &Repository, Location { pack, slot }: &Location) -> Result<Vec<u8>, Error> {
-    let wrong = || Error::damaged(pack.object(), 0, "a place has wrong bytes");
-    let place = pack.directory().place(*slot).ok_or_else(wrong)?;
-    let (mut stored, mut plain) = (Vec::new(), Vec::new());
-    repository.read_frame(pack, place.frame, &mut stored, &mut plain)?;
-    let bytes = plain.get(place.offset as usize..).and_then(|rest| rest.get(..place.length as usize));
-    let id = pack.directory().ids().get(*slot as usize).ok_or_else(wrong)?;
-    bytes.filter(|bytes| frame::is_authentic(pack.content(), id, bytes)).map(<[u8]>::to_vec).ok_or_else(wrong)
 }
 
 /// Chunks and nodes that backups need, and that no pack has that stays.
@@ -187,8 +175,11 @@ fn store(
     let mut copies = Vec::new();
     repository.search(lost, &mut |id, location| copies.push((id, location)))?;
     for (id, location) in copies {
-        if let Ok(bytes) = read(repository, &location) {
-            found.insert(id, (location.pack.content(), bytes));
+        match repository.read_chunk(&id, &location) {
+            Ok(bytes) => drop(found.insert(id, (location.pack.content(), bytes))),
+            Err(error) if error.is_damage() => {}
+            // Not for want of a copy: the storage fails, or this process has crashed.
+            Err(error) => return Err(error),
         }
     }
     let mut packs = [Content::Data, Content::Map].map(|content| (content, session.pack_builder(content)));

@@ -96,7 +96,7 @@ impl<'a> Healer<'a> {
             if self.healed.contains(&id) {
                 continue;
             }
-            if let Some(bytes) = read_chunk(repository, &id, &location) {
+            if let Ok(bytes) = repository.read_chunk(&id, &location) {
                 self.push(location.pack.content(), id, &bytes)?;
             }
         }
@@ -158,14 +158,4 @@ impl<'a> Healer<'a> {
         }
         Ok(())
     }
-}
-
-/// A chunk's bytes, where they are its own.
-fn read_chunk(repository: &Repository, id: &ChunkId, Location { pack, slot }: &Location) -> Option<Vec<u8>> {
-    let place = pack.directory().place(*slot)?;
-    let (mut stored, mut plain) = (Vec::new(), Vec::new());
-    repository.read_frame(pack, place.frame, &mut stored, &mut plain).ok()?;
-    let from = place.offset as usize;
-    let bytes = plain.get(from..from + place.length as usize)?;
-    frame::is_authentic(pack.content(), id, bytes).then(|| bytes.to_vec())
 }
