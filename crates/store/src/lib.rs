@@ -53,6 +53,7 @@ mod error;
 mod fence;
 pub mod gc;
 mod id;
+mod identity;
 mod index;
 mod layout;
 mod listing;

@@ -18,7 +18,6 @@ use crate::layout;
 use crate::listing;
 use crate::object::{HEADER_BYTES, Header, Kind, get_envelope, put_envelope};
 use crate::repository::Repository;
-use crate::session::identity;
 use crate::time::Timestamp;
 use found::Found;
 
@@ -198,7 +197,7 @@ impl Repository {
     /// [`Error::BackupNotFound`]; [`Error::NewerFormat`] and [`Error::Unsupported`] where a newer program's mark counts; what
     /// the storage says.
     pub fn set_mark(&self, volume: &VolumeId, id: BackupId, mut change: impl FnMut(&mut Mark)) -> Result<Mark, Error> {
-        identity::check(self.backend(), self.id())?;
+        self.check_identity()?;
         self.require_backup(volume, id)?;
         let mut number = 0;
         for _ in 0..MAX_ATTEMPTS {

@@ -138,6 +138,16 @@ impl Header {
         })
     }
 
+    /// The header of an object, without a look at the rest of it. None where there is no such object, or no header that can be read.
+    pub(crate) fn read(backend: &dyn Backend, name: &ObjectName) -> Result<Option<Self>, Error> {
+        let mut bytes = [0; HEADER_BYTES];
+        match backend.read_into(name, 0, &mut bytes).map_err(Error::from) {
+            Ok(()) => Ok(Self::decode(name.as_str(), &bytes).ok()),
+            Err(error) if error.is_damage() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Refuses an object of another kind, of another repository or of another name.
     pub(crate) fn expect(
         &self,

@@ -163,13 +163,7 @@ fn check_length(what: &'static str, text: Option<&str>, limit: usize) -> Result<
 
 /// The session that wrote the record of a backup, as its header says, unchecked. None where there is no record, or no header.
 pub(crate) fn writer(backend: &dyn Backend, volume: &VolumeId, id: BackupId) -> Result<Option<SessionId>, Error> {
-    let (name, mut header) = (layout::record(volume, id)?, [0; HEADER_BYTES]);
-    match backend.read_into(&name, 0, &mut header).map_err(Error::from) {
-        Ok(()) => Ok(Header::decode(name.as_str(), &header).ok().map(|header| header.session)),
-        Err(Error::Backend(error)) if error.is_not_found() => Ok(None),
-        Err(error) if error.is_damage() => Ok(None),
-        Err(error) => Err(error),
-    }
+    Ok(Header::read(backend, &layout::record(volume, id)?)?.map(|header| header.session))
 }
 
 impl Record {

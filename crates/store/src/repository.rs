@@ -1,7 +1,7 @@
 //! A repository: making, opening, and what is in it.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use cinderblock_backend::Backend;
@@ -20,7 +20,6 @@ use crate::node_cache::NodeCache;
 use crate::pack::{Content, PackReader};
 use crate::record::Record;
 use crate::sabotage::{Step, skips};
-use crate::session::identity;
 use crate::time::Timestamp;
 
 /// Where a chunk (or map node) is.
@@ -77,6 +76,8 @@ pub struct Repository {
     generation: AtomicU64,
     /// Taken while the index is being opened, so that it is opened once.
     opening: Mutex<()>,
+    /// Whether the objects were seen to be this repository's.
+    pub(crate) identified: AtomicBool,
 }
 
 /// The index, or nothing where the repository had no packs when it was looked at.
@@ -154,6 +155,7 @@ impl Repository {
             index: RwLock::default(),
             generation: AtomicU64::new(0),
             opening: Mutex::default(),
+            identified: AtomicBool::new(false),
         })
     }
 
@@ -283,7 +285,7 @@ impl Repository {
     /// storage says.
     pub fn delete_backup(&self, volume: &VolumeId, id: BackupId) -> Result<(), Error> {
         // Else it would find whole backups damaged, and their owner might take advice to delete them.
-        identity::check(self.backend(), self.id())?;
+        self.check_identity()?;
         if let Some(mark) = self.mark(volume, id)?
             && mark.is_protected(self.clock.now())
         {

@@ -17,7 +17,6 @@ use crate::id::{CursorId, PackId, RepositoryId, SessionId};
 use crate::layout;
 use crate::object::{HEADER_BYTES, Header, Kind, get_envelope, put_envelope};
 use crate::repository::Repository;
-use crate::session::identity;
 use crate::time::Timestamp;
 
 /// How far the reading of all stored data has come.
@@ -157,7 +156,7 @@ impl Repository {
     /// # Errors
     /// What the storage says.
     pub fn put_scrub(&self, scrub: &Scrub) -> Result<(), Error> {
-        identity::check(self.backend(), self.id())?;
+        self.check_identity()?;
         let found = list(self.backend(), self.id())?;
         if found.iter().any(|(_, other)| other.as_ref().is_ok_and(|other| other.compare(scrub).is_gt())) {
             return Ok(());

@@ -43,7 +43,7 @@ impl Repository {
             self.plan_collection(options, observer, &mut report)?;
             return Ok(report);
         }
-        let session = self.announce(Role::Collector, "garbage collection", false)?;
+        let session = self.announce(Role::Collector, "garbage collection")?;
         self.refresh_index()?;
         let waiter = Waiter { repository: self, collector: session.id(), options, observer };
         let mut run = Run { repository: self, session: &session, waiter, observer, report };

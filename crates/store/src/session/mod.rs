@@ -8,7 +8,6 @@
 //! it; it renews its announcement; and it looks for a fence after its record is put.
 
 pub(crate) mod announcement;
-pub(crate) mod identity;
 #[cfg(test)]
 mod tests;
 
@@ -55,16 +54,17 @@ pub struct Session<'r> {
 
 impl Repository {
     /// Announces a writer. It may refer to what [`Session::locate`] finds, which leaves out what is about to be deleted, and to nothing
-    /// that [`Session::avoids`]: a collector that has waited for all others does not wait for this one. `activity` says for people what it does, such as `backup of vm-1`.
+    /// that [`Session::avoids`]: a collector that has waited for all others does not wait for this one. `activity` says for people what it
+    /// does, such as `backup of vm-1`.
     ///
     /// # Errors
     /// What the storage says.
     pub fn start_session(&self, activity: &str) -> Result<Session<'_>, Error> {
-        self.announce(Role::Writer, activity, true)
+        self.announce(Role::Writer, activity)
     }
 
-    pub(crate) fn announce(&self, role: Role, activity: &str, avoids_condemned: bool) -> Result<Session<'_>, Error> {
-        identity::check(self.backend(), self.id())?;
+    pub(crate) fn announce(&self, role: Role, activity: &str) -> Result<Session<'_>, Error> {
+        self.check_identity()?;
         let id = SessionId::random()?;
         let announcement = Announcement::new(role, activity, self.clock().now());
         let announced = announcement.put(self.backend(), self.id(), id);
@@ -80,7 +80,7 @@ impl Repository {
             left: AtomicBool::new(false),
         };
         // In this order: a collection that is put after this look sees the announcement.
-        if avoids_condemned {
+        if role == Role::Writer {
             let collections = collection::list(self.backend(), self.id())?;
             if !collections.is_empty() {
                 if !skips(Step::AvoidCondemned) {

@@ -4,22 +4,37 @@
 //! that no object belongs to the repository. A writer would not: it would find nothing, store all of a volume again, and what it stores
 //! would belong to nobody once the right descriptor is back.
 
+use std::sync::atomic::Ordering;
+
 use cinderblock_backend::{Backend, ObjectName};
 
 use crate::error::Error;
 use crate::id::RepositoryId;
 use crate::layout;
-use crate::object::{HEADER_BYTES, Header};
+use crate::object::Header;
+use crate::repository::Repository;
 
 /// How many records, and then packs, are looked at until one belongs to the repository. Mostly the first one does.
 const LOOKED_AT: usize = 8;
 
+impl Repository {
+    /// Refuses to go on where the objects belong to another repository than the descriptor says. It looks until it has found that out once:
+    /// the descriptor was read when the repository was opened.
+    pub(crate) fn check_identity(&self) -> Result<(), Error> {
+        if !self.identified.load(Ordering::Relaxed) {
+            check(self.backend(), self.id())?;
+            self.identified.store(true, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+}
+
 /// Refuses a repository of whose objects some belong to another one, and none to it.
-pub(crate) fn check(backend: &dyn Backend, repository: RepositoryId) -> Result<(), Error> {
+fn check(backend: &dyn Backend, repository: RepositoryId) -> Result<(), Error> {
     let mut other = None;
     for prefix in [layout::BACKUPS, layout::PACKS] {
         for name in first_objects(backend, prefix)? {
-            match owner(backend, &name)? {
+            match Header::read(backend, &name)?.map(|header| header.repository) {
                 Some(id) if id == repository => return Ok(()),
                 Some(id) => other = Some((name, id)),
                 None => {}
@@ -47,16 +62,6 @@ fn first_objects(backend: &dyn Backend, prefix: &str) -> Result<Vec<ObjectName>,
     match listed {
         Err(cinderblock_backend::Error::Stopped) => Ok(first),
         other => Ok(other.map(|()| first)?),
-    }
-}
-
-/// The repository that an object says it belongs to; none where that can't be read.
-fn owner(backend: &dyn Backend, name: &ObjectName) -> Result<Option<RepositoryId>, Error> {
-    let mut header = [0; HEADER_BYTES];
-    match backend.read_into(name, 0, &mut header).map_err(Error::from) {
-        Ok(()) => Ok(Header::decode(name.as_str(), &header).ok().map(|header| header.repository)),
-        Err(error) if error.is_damage() => Ok(None),
-        Err(error) => Err(error),
     }
 }
 
