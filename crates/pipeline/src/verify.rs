@@ -15,6 +15,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
+use cinderblock_chunker::Extent;
 use cinderblock_store::{BackupId, Error as StoreError, PackId, Repository, VolumeId};
 use rayon::prelude::*;
 
@@ -215,7 +216,7 @@ impl Engine {
 
 /// Adds an extent to those before it; what goes on where the last one ends becomes a part of that, so that a volume that is lost as a
 /// whole is one extent.
-fn add_extent(extents: &mut Vec<cinderblock_chunker::Extent>, next: cinderblock_chunker::Extent) {
+fn add_extent(extents: &mut Vec<Extent>, next: Extent) {
     match extents.last_mut() {
         Some(last) if last.end() == next.offset => last.length = last.length.saturating_add(next.length),
         _ => extents.push(next),
@@ -223,14 +224,9 @@ fn add_extent(extents: &mut Vec<cinderblock_chunker::Extent>, next: cinderblock_
 }
 
 /// Extents in any order, as few as possible in the order of the volume.
-fn merged(extents: impl IntoIterator<Item = cinderblock_chunker::Extent>) -> Vec<cinderblock_chunker::Extent> {
+fn merged(extents: impl IntoIterator<Item = Extent>) -> Vec<Extent> {
     let sorted: BTreeMap<u64, u64> = extents.into_iter().map(|extent| (extent.offset, extent.length)).collect();
-    let mut merged: Vec<cinderblock_chunker::Extent> = Vec::new();
-    for (offset, length) in sorted {
-        match merged.last_mut() {
-            Some(last) if last.end() == offset => last.length += length,
-            _ => merged.push(cinderblock_chunker::Extent { offset, length }),
-        }
-    }
+    let mut merged = Vec::new();
+    sorted.into_iter().for_each(|(offset, length)| add_extent(&mut merged, Extent { offset, length }));
     merged
 }

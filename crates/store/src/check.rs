@@ -132,9 +132,7 @@ impl Repository {
         }
         Ok(())
     }
-}
 
-impl Repository {
     /// Calls `visit` for the copies of the wanted chunks that [`search`](Repository::search) leaves out: those that are known to be damaged, and
     /// those in packs whose directory can't be read, where a segment tells where they are. Their bytes may be right all the same.
     ///
