@@ -23,6 +23,17 @@ pub fn built_beside() -> Result<PathBuf> {
     Ok(command)
 }
 
+/// The command to time: the one that was named, or else the one [`built_beside`].
+///
+/// # Errors
+/// It is not there.
+pub fn named_or_built(named: Option<&Path>) -> Result<PathBuf> {
+    match named {
+        Some(program) => program.canonicalize().with_context(|| format!("there is no {}", program.display())),
+        None => built_beside(),
+    }
+}
+
 /// A repository in a folder of its own, with its cache and a log of what the command prints.
 #[derive(Debug)]
 pub struct Cinderblock {

@@ -28,6 +28,20 @@ pub fn in_folder(folder: &Path) -> Result<[PathBuf; 5]> {
     Ok(paths)
 }
 
+/// Those [in a folder](in_folder), or where there is none, ones that are [made](make) in `work`, which it says on standard error.
+///
+/// # Errors
+/// Those of the two.
+pub fn given_or_made(folder: Option<&Path>, work: &Path) -> Result<[PathBuf; 5]> {
+    match folder {
+        Some(folder) => in_folder(folder),
+        None => {
+            eprintln!("making volumes of this system's files");
+            make(work)
+        }
+    }
+}
+
 /// Bytes of a volume that is made: 2 GiB.
 const VOLUME: u64 = 2 << 30;
 

@@ -58,10 +58,7 @@ fn main() -> Result<ExitCode> {
     if !arguments.measure.is_empty() {
         return measure::here(&arguments.measure);
     }
-    let program = match &arguments.bin {
-        Some(program) => program.canonicalize().with_context(|| format!("there is no {}", program.display()))?,
-        None => command::built_beside()?,
-    };
+    let program = command::named_or_built(arguments.bin.as_deref())?;
     let oracle = match Oracle::find(arguments.python.as_deref(), arguments.reference.as_deref()) {
         Ok(oracle) => Some(oracle),
         Err(error) => {

@@ -49,21 +49,12 @@ fn main() -> Result<ExitCode> {
     if !arguments.measure.is_empty() {
         return measure::here(&arguments.measure);
     }
-    let program = match &arguments.bin {
-        Some(program) => program.canonicalize().with_context(|| format!("there is no {}", program.display()))?,
-        None => command::built_beside()?,
-    };
+    let program = command::named_or_built(arguments.bin.as_deref())?;
     let work = tempfile::Builder::new()
         .prefix("cinderblock-family-")
         .tempdir_in(&arguments.work)
         .with_context(|| format!("cannot use the folder {}", arguments.work.display()))?;
-    let volumes = match &arguments.volumes {
-        Some(folder) => volumes::in_folder(folder)?,
-        None => {
-            eprintln!("making volumes of this system's files");
-            volumes::make(work.path())?
-        }
-    };
+    let volumes = volumes::given_or_made(arguments.volumes.as_deref(), work.path())?;
     let bench = Bench::new(program, work.path(), volumes, arguments.threads)?;
 
     let mut rounds = Vec::new();

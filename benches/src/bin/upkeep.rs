@@ -58,22 +58,13 @@ fn main() -> Result<ExitCode> {
     if !arguments.measure.is_empty() {
         return measure::here(&arguments.measure);
     }
-    let program = match &arguments.bin {
-        Some(program) => program.canonicalize().with_context(|| format!("there is no {}", program.display()))?,
-        None => command::built_beside()?,
-    };
+    let program = command::named_or_built(arguments.bin.as_deref())?;
     let work = tempfile::Builder::new()
         .prefix("cinderblock-upkeep-")
         .tempdir_in(&arguments.work)
         .with_context(|| format!("cannot use the folder {}", arguments.work.display()))?;
     let work = work.path();
-    let volumes = match &arguments.volumes {
-        Some(folder) => volumes::in_folder(folder)?,
-        None => {
-            eprintln!("making volumes of this system's files");
-            volumes::make(work)?
-        }
-    };
+    let volumes = volumes::given_or_made(arguments.volumes.as_deref(), work)?;
     let threads = std::thread::available_parallelism().context("cannot count the cores")?.get();
     let ours = work.join("cinderblock");
     let mut tools: Vec<Box<dyn Tool>> = vec![Box::new(Cinderblock::init(&program, &ours, None)?)];
