@@ -84,15 +84,7 @@ impl Backend for Lying {
 }
 
 fn lying() -> (Fixture, Arc<Lying>) {
-    let lying = Arc::new(std::sync::OnceLock::new());
-    let keep = lying.clone();
-    let fixture = Fixture::around(move |storage| {
-        let backend = Arc::new(Lying { inner: storage, lies: Mutex::default() });
-        keep.set(backend.clone()).unwrap();
-        backend
-    });
-    let lying = lying.get().unwrap().clone();
-    (fixture, lying)
+    Fixture::with(|storage| Lying { inner: storage, lies: Mutex::default() })
 }
 
 fn repair(fixture: &Fixture, dry_run: bool) -> RepairReport {

@@ -139,16 +139,10 @@ fn a_writer_that_fails_ends_the_stream() {
 
 #[test]
 fn storage_that_fails_is_an_error_with_the_part_of_the_volume() {
-    let faulty = Arc::new(std::sync::OnceLock::new());
-    let keep = faulty.clone();
-    let fixture = Fixture::around(move |storage| {
-        let backend = Arc::new(Faulty::new(storage));
-        keep.set(backend.clone()).unwrap();
-        backend
-    });
+    let (fixture, faulty) = Fixture::with(Faulty::new);
     let record = fixture.store_fixed("vm", &volume());
     // The header of each pack is read from byte 0, frames are not.
-    faulty.get().unwrap().add(Rule::on(Kind::ReadInto).prefix("packs/").when(|request| request.offset > 0));
+    faulty.add(Rule::on(Kind::ReadInto).prefix("packs/").when(|request| request.offset > 0));
     let folder = tempfile::tempdir().unwrap();
     let target = Target::New(folder.path().join("volume"));
     match fixture.engine.restore(&fixture.repository, &record, &target, &Control::default()) {

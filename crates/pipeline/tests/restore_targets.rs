@@ -143,19 +143,12 @@ fn zeros_are_punched_and_what_is_zero_is_left_alone() {
 
 #[test]
 fn neighbouring_frames_are_read_together() {
-    let fixture_recording = Arc::new(std::sync::OnceLock::new());
-    let keep = fixture_recording.clone();
-    let fixture = Fixture::around(move |storage| {
-        let backend = Arc::new(Recording::with_log(storage));
-        keep.set(backend.clone()).unwrap();
-        backend
-    });
+    let (fixture, recording) = Fixture::with(Recording::with_log);
     let record = fixture.store_fixed("vm", &noise(1, 600 * CHUNK));
     let packs = record.data_packs.len();
     // 75 frames in packs of some 256 KiB.
     assert!((9..20).contains(&packs), "{packs} packs");
     let folder = tempfile::tempdir().unwrap();
-    let recording = fixture_recording.get().unwrap();
     recording.take_log();
     let summary = restore(&fixture, &record, &Target::New(folder.path().join("volume"))).unwrap();
     let reads: Vec<_> =

@@ -45,14 +45,7 @@ fn damage_all(fixture: &Fixture) -> BTreeSet<String> {
 
 #[test]
 fn runs_on_several_hosts_read_every_pack_while_packs_come_and_go() {
-    let recording = Arc::new(std::sync::OnceLock::new());
-    let keep = recording.clone();
-    let fixture = Fixture::around(move |storage| {
-        let backend = Arc::new(Recording::with_log(storage));
-        keep.set(backend.clone()).unwrap();
-        backend
-    });
-    let recording: &Arc<Recording<Arc<Memory>>> = recording.get().unwrap();
+    let (fixture, recording) = Fixture::with(Recording::with_log);
     store_many(&fixture, 0..30);
     let (cache, mut next) = (tempfile::tempdir().unwrap(), 30);
     let elsewhere = Repository::open(recording.clone(), &OpenOptions::new(cache.path())).unwrap();
@@ -136,15 +129,9 @@ fn damage_anywhere_is_found_within_one_round() {
 
 #[test]
 fn what_can_be_read_is_read_where_nothing_can_be_remembered() {
-    let faulty = Arc::new(std::sync::OnceLock::new());
-    let keep = faulty.clone();
-    let fixture = Fixture::around(move |storage| {
-        let backend = Arc::new(Faulty::new(storage));
-        keep.set(backend.clone()).unwrap();
-        backend
-    });
+    let (fixture, faulty) = Fixture::with(Faulty::new);
     store_many(&fixture, 0..10);
-    faulty.get().unwrap().add(Rule::on(Kind::Put).prefix("scrub/"));
+    faulty.add(Rule::on(Kind::Put).prefix("scrub/"));
     for _ in 0..2 {
         let report = fixture.verify(&sampling("50"));
         let sampled = sampled(&report);
@@ -184,20 +171,14 @@ fn a_cursor_that_is_damaged_or_lost_begins_a_round_anew() {
 #[test]
 fn a_run_that_is_stopped_keeps_what_it_read_as_far_as_nothing_was_wrong() {
     for damaged in [false, true] {
-        let faulty = Arc::new(std::sync::OnceLock::new());
-        let keep = faulty.clone();
-        let fixture = Fixture::around(move |storage| {
-            let backend = Arc::new(Faulty::new(storage));
-            keep.set(backend.clone()).unwrap();
-            backend
-        });
+        let (fixture, faulty) = Fixture::with(Faulty::new);
         store_many(&fixture, 0..40);
         if damaged {
             damage_all(&fixture);
         }
         let (control, reads) = (Control::default(), Arc::new(AtomicUsize::new(0)));
         let token = control.cancel.clone();
-        faulty.get().unwrap().add(Rule::on(Kind::ReadInto).when(move |request| {
+        faulty.add(Rule::on(Kind::ReadInto).when(move |request| {
             // Frames, not headers.
             if request.offset > 0 && reads.fetch_add(1, Ordering::Relaxed) == 20 {
                 token.cancel();

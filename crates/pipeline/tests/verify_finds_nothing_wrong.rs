@@ -2,7 +2,6 @@
 
 mod common;
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use cinderblock_backend::{Kind, Recording};
@@ -19,13 +18,7 @@ fn an_empty_repository_is_clean() {
 
 #[test]
 fn shared_packs_are_read_once() {
-    let recording = Arc::new(std::sync::OnceLock::new());
-    let keep = recording.clone();
-    let fixture = Fixture::around(move |storage| {
-        let backend = Arc::new(Recording::new(storage));
-        keep.set(backend.clone()).unwrap();
-        backend
-    });
+    let (fixture, recording) = Fixture::with(Recording::new);
     let volume = noise(1, LEAF + 30 * CHUNK);
     for number in 0..5 {
         let mut volume = volume.clone();
@@ -33,7 +26,7 @@ fn shared_packs_are_read_once() {
         fixture.store_fixed(&format!("vm-{number}"), &volume);
     }
     let stored: u64 = fixture.repository.list_packs().unwrap().iter().map(|(_, bytes)| bytes).sum();
-    recording.get().unwrap().reset();
+    recording.reset();
     let control = Control::default();
     let options = VerifyOptions { backups: None, read_data: ReadData::All };
     let report = fixture.engine.verify(&fixture.repository, &options, &control).unwrap();
@@ -43,7 +36,7 @@ fn shared_packs_are_read_once() {
     assert_eq!(report.read_bytes, stored);
     // 1,054 chunks, one of which is different in each volume; and the leaves of the five maps.
     assert_eq!(report.chunks, 1053 + 5 + 5 + 1);
-    let frames = recording.get().unwrap().tally(Kind::ReadInto).bytes;
+    let frames = recording.tally(Kind::ReadInto).bytes;
     assert!(frames < stored + stored / 10, "{frames} bytes read of {stored}");
     assert_eq!(control.progress.done_bytes.load(Ordering::Relaxed), stored);
     assert_eq!(control.progress.total_bytes.load(Ordering::Relaxed), stored);

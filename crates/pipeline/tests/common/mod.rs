@@ -101,6 +101,13 @@ impl Fixture {
         Self { storage, repository, engine, cache }
     }
 
+    /// The same, with what was made of the storage.
+    pub fn with<B: Backend + 'static>(decorate: impl FnOnce(Arc<Memory>) -> B) -> (Self, Arc<B>) {
+        let mut made = None;
+        let fixture = Self::around(|storage| Arc::clone(made.insert(Arc::new(decorate(storage)))));
+        (fixture, made.expect("it was opened on it"))
+    }
+
     /// The same repository, as another host sees it: with an index of its own.
     pub fn elsewhere(&self) -> (Repository, tempfile::TempDir) {
         let cache = tempfile::tempdir().unwrap();
