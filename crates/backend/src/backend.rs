@@ -163,6 +163,13 @@ pub trait Backend: Send + Sync + fmt::Debug {
     /// folder on a local file system.
     fn settle_delay(&self) -> Duration;
 
+    /// How many requests at once keep the storage busy. One where a request takes hardly any time but that of its bytes (memory, a
+    /// folder): more threads than work with the bytes gain nothing there. Tens where each waits for a network: who reads or writes much keeps so
+    /// many under way, as far as memory allows.
+    fn requests_in_flight(&self) -> usize {
+        1
+    }
+
     /// Where the objects are, for messages: a path or URL.
     fn location(&self) -> String;
 }
@@ -225,6 +232,9 @@ macro_rules! forward {
             }
             fn settle_delay(&self) -> Duration {
                 (**self).settle_delay()
+            }
+            fn requests_in_flight(&self) -> usize {
+                (**self).requests_in_flight()
             }
             fn location(&self) -> String {
                 (**self).location()

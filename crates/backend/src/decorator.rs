@@ -168,6 +168,10 @@ macro_rules! decorate {
                 self.inner.settle_delay()
             }
 
+            fn requests_in_flight(&self) -> usize {
+                self.inner.requests_in_flight()
+            }
+
             fn location(&self) -> String {
                 self.inner.location()
             }

@@ -196,7 +196,8 @@ impl Policy {
         }
         let is_whole = |index: usize| backups.get(index).is_some_and(|b| !b.damaged && b.created_at.is_some());
         let kept = || verdicts.iter().enumerate().filter(|(_, verdict)| verdict.keeps());
-        if kept().next().is_some()
+        if !self.is_empty()
+            && kept().next().is_some()
             && !kept().any(|(index, _)| is_whole(index))
             && let Some((_, index)) = counted.iter().find(|(_, index)| is_whole(*index))
             && let Some(Verdict { reasons }) = verdicts.get_mut(*index)

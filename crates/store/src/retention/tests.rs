@@ -282,7 +282,11 @@ fn where_all_that_is_wanted_is_damaged_the_newest_whole_one_stays() -> Result<()
     let policy = Policy { last: "3".parse()?, ..Policy::default() };
     let reasons: Vec<Vec<Reason>> = policy.apply(&backups, &TimeZone::UTC).into_iter().map(|v| v.reasons).collect();
     assert_eq!(reasons, [vec![], vec![Reason::Last], vec![Reason::Last], vec![Reason::Last]]);
-    // Without a rule nothing is wanted.
+    // Without a rule nothing is wanted, also where another backup is kept because it cannot be read.
     assert!(!Policy::default().apply(&backups, &TimeZone::UTC).iter().any(Verdict::keeps));
+    backups[0].created_at = None;
+    let reasons: Vec<Vec<Reason>> =
+        Policy::default().apply(&backups, &TimeZone::UTC).into_iter().map(|v| v.reasons).collect();
+    assert_eq!(reasons, [vec![Reason::Unreadable], vec![], vec![], vec![]]);
     Ok(())
 }

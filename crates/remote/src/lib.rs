@@ -1,0 +1,1 @@
+//! Object storage over HTTP: S3, Google Cloud Storage, Azure and OpenStack Swift, and URLs that name them.
