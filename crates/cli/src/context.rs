@@ -14,6 +14,7 @@ use crate::arguments::Options;
 use crate::failure::Usage;
 use crate::output;
 use crate::progress::{Display, Phase, Spinner};
+use crate::secrets::Sources;
 use crate::signals::Signals;
 
 /// The options of every command, and the signals that ask to stop.
@@ -40,21 +41,26 @@ impl<'a> Context<'a> {
 
     /// Opens the repository.
     pub fn repository(&self) -> anyhow::Result<Repository> {
-        self.open(self.repository_folder()?, self.options.memory / 4)
+        self.open(self.repository_folder()?, self.options.memory / 4, self.keys())
     }
 
     /// Opens the repository, and another one beside it; they share the memory of one.
-    pub fn two_repositories(&self, other: &Path) -> anyhow::Result<(Repository, Repository)> {
+    pub fn two_repositories(&self, other: &Path, keys: Sources) -> anyhow::Result<(Repository, Repository)> {
         let memory = self.options.memory / 8;
-        Ok((self.open(self.repository_folder()?, memory)?, self.open(other, memory)?))
+        Ok((self.open(self.repository_folder()?, memory, self.keys())?, self.open(other, memory, keys)?))
     }
 
     /// Opens the repository in a folder.
-    pub fn repository_in(&self, path: &Path) -> anyhow::Result<Repository> {
-        self.open(path, self.options.memory / 4)
+    pub fn repository_in(&self, path: &Path, keys: Sources) -> anyhow::Result<Repository> {
+        self.open(path, self.options.memory / 4, keys)
     }
 
-    fn open(&self, path: &Path, memory_bytes: usize) -> anyhow::Result<Repository> {
+    /// What opens the repository.
+    pub fn keys(&self) -> Sources<'_> {
+        self.options.keys.sources()
+    }
+
+    fn open(&self, path: &Path, memory_bytes: usize, keys: Sources) -> anyhow::Result<Repository> {
         let cache_folder = self.cache_folder()?;
         let folder = match Folder::open(path) {
             Err(BackendError::Folder { source, .. }) if source.kind() == ErrorKind::NotFound => {
@@ -63,7 +69,7 @@ impl<'a> Context<'a> {
             opened => opened?,
         };
         let options = OpenOptions { memory_bytes, ..OpenOptions::new(cache_folder) };
-        let repository = Repository::open(Arc::new(folder), &options)?;
+        let repository = keys.open(Arc::new(folder), options)?;
         self.detail(|| format!("repository {} at {}", repository.id(), repository.backend().location()));
         self.detail(|| format!("index in {}", repository.index_folder().display()));
         Ok(repository)

@@ -71,7 +71,7 @@ fn read_back(repository: &Repository, record: &Record) -> Result<Vec<u8>, Box<dy
             let at = place.pack.directory().place(place.slot).ok_or("no such slot")?;
             repository.read_frame(&place.pack, at.frame, &mut stored, &mut plain)?;
             let bytes = &plain[at.offset as usize..][..at.length as usize];
-            assert!(frame::is_authentic(place.pack.content(), &id, bytes));
+            assert!(repository.ids().is_authentic(place.pack.content(), &id, bytes));
             volume[usize::try_from(piece.offset)?..][..bytes.len()].copy_from_slice(bytes);
         }
     }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use cinderblock_store::pack::{Content, PackReader, frame};
+use cinderblock_store::pack::{Content, PackReader};
 use cinderblock_store::{ChunkId, Error as StoreError, Location, PackId, Repository, Wrong};
 use rayon::prelude::*;
 
@@ -12,7 +12,7 @@ use super::report::DamagedObject;
 use crate::engine::{Control, Progress};
 use crate::error::Error;
 use crate::restore::budget::Budget;
-use crate::restore::fetch::decode;
+use crate::restore::fetch::{decode, open};
 
 /// Stored bytes that are read in one request: 1 MiB, or one frame where that is larger.
 const READ_BYTES: u64 = 1 << 20;
@@ -142,7 +142,7 @@ impl<'a> DataCheck<'a> {
             }
             Err(error) => return Err(error.into()),
         };
-        let around = pack.object_bytes().saturating_sub(pack.directory().stored_bytes());
+        let around = pack.object_bytes().saturating_sub(pack.directory().frames_length());
         self.count_read(around);
         if reads_data(pack.content()) {
             Progress::add(&self.control.progress.done_bytes, around);
@@ -186,11 +186,18 @@ impl<'a> DataCheck<'a> {
         Ok(())
     }
 
-    fn frame(&self, pack: &PackReader, noted: &Wrong, (number, from): (u32, u64), stored: &[u8], plain: &mut Vec<u8>) {
+    fn frame(
+        &self,
+        pack: &PackReader,
+        noted: &Wrong,
+        (number, from): (u32, u64),
+        stored: &mut [u8],
+        plain: &mut Vec<u8>,
+    ) {
         let directory = pack.directory();
         let offset = directory.frame_offset(number).unwrap_or(0);
         let (mut lost, mut count) = (Vec::new(), 0);
-        let reason = match decode(pack, number, from, stored, plain) {
+        let reason = match open(pack, number, from, stored).and_then(|()| decode(pack, number, from, stored, plain)) {
             Ok(bytes) => {
                 let mut rest = bytes;
                 let first = directory.first_slot(number).unwrap_or(0);
@@ -198,7 +205,7 @@ impl<'a> DataCheck<'a> {
                     count += 1;
                     let chunk = rest.split_at_checked(place.length as usize);
                     rest = chunk.map_or(&[], |(_, after)| after);
-                    if !chunk.is_some_and(|(chunk, _)| frame::is_authentic(pack.content(), &id, chunk)) {
+                    if !chunk.is_some_and(|(chunk, _)| self.repository.ids().is_authentic(pack.content(), &id, chunk)) {
                         lost.push((slot, id));
                     }
                 }
@@ -246,7 +253,7 @@ impl<'a> DataCheck<'a> {
             }
             let from = place.offset as usize;
             let bytes = plain.get(from..from + place.length as usize);
-            if bytes.is_some_and(|bytes| frame::is_authentic(pack.content(), id, bytes)) {
+            if bytes.is_some_and(|bytes| self.repository.ids().is_authentic(pack.content(), id, bytes)) {
                 lock(&self.damage.chunks).remove(id);
             }
         }
@@ -263,16 +270,18 @@ fn slots(pack: &PackReader, number: u32) -> impl Iterator<Item = (u32, ChunkId)>
 /// A pack's frames, cut into reads.
 fn reads(pack: &PackReader) -> Vec<Read> {
     let mut reads: Vec<Read> = Vec::new();
-    for (number, frame) in (0..).zip(pack.directory().frames()) {
-        let bytes = u64::from(frame.stored_bytes);
+    let ranges =
+        (0..pack.directory().frames().len() as u32).map(|number| (number, pack.directory().frame_range(number)));
+    for (number, range) in ranges {
+        let Some(range) = range else { continue };
+        let bytes = range.end - range.start;
         match reads.last_mut() {
             Some(read) if read.bytes + bytes <= READ_BYTES => {
                 read.bytes += bytes;
                 read.end = number + 1;
             }
             _ => {
-                let from = pack.directory().frame_offset(number).unwrap_or(0);
-                reads.push(Read { first: number, end: number + 1, from, bytes });
+                reads.push(Read { first: number, end: number + 1, from: range.start, bytes });
             }
         }
     }
