@@ -66,9 +66,8 @@ fn every_byte_of_every_backup_is_read_with_either_key() -> TestResult {
 fn without_its_key_nothing_is_opened() -> TestResult {
     let cache = tempfile::tempdir()?;
     let storage = copy()?;
-    let opened = |secret| {
-        Repository::open(storage.clone(), &OpenOptions { secret, ..OpenOptions::new(cache.path()) }).map(drop)
-    };
+    let opened =
+        |secret| Repository::open(storage.clone(), &OpenOptions { secret, ..OpenOptions::new(cache.path()) }).map(drop);
     assert!(matches!(opened(None), Err(Error::Locked { .. })));
     assert!(matches!(opened(Some(passphrase("golden"))), Err(Error::WrongSecret { method: Method::Passphrase, .. })));
     let other = Secret::generate_key_file()?;
