@@ -271,7 +271,8 @@ fn container(service: Service, rest: &str) -> Result<Container, PlaceError> {
     if !valid {
         return Err(PlaceError::ContainerName { container: word });
     }
-    let prefix = prefix.strip_suffix('/').unwrap_or(prefix);
+    // A slash at the end is no part of it; one that stands alone after the container's is an empty part.
+    let prefix = prefix.strip_suffix('/').filter(|prefix| !prefix.is_empty()).unwrap_or(prefix);
     let refused = |reason: &str| PlaceError::Prefix { container: word, reason: reason.to_owned() };
     if prefix.len() > MAX_PREFIX_LEN {
         return Err(refused("it is longer than 512 bytes"));

@@ -86,7 +86,7 @@ impl Bucket {
             };
             match answer {
                 Ok(page) => return Ok(page),
-                Err(error) => tries.again(error.into()).await?,
+                Err(error) => tries.again(Fault::from(error)).await?,
             }
         }
     }

@@ -138,7 +138,7 @@ impl Bucket {
             };
             match answer {
                 Ok(meta) => return Ok(meta.size),
-                Err(error) => tries.again(error.into()).await?,
+                Err(error) => tries.again(Fault::from(error)).await?,
             }
         }
     }
@@ -170,7 +170,7 @@ impl Bucket {
                 }
                 Err(error) => {
                     in_doubt = true;
-                    tries.again(error.into()).await?;
+                    tries.again(Fault::from(error)).await?;
                 }
             }
         }
@@ -211,7 +211,7 @@ impl Bucket {
                 Ok(()) => return Ok(()),
                 // An earlier attempt has removed it.
                 Err(StoreError::NotFound { .. }) if !is_first => return Ok(()),
-                Err(error) => tries.again(error.into()).await?,
+                Err(error) => tries.again(Fault::from(error)).await?,
             }
             is_first = false;
         }
