@@ -3,8 +3,10 @@
 # A server is installed once, into $CINDERBLOCK_DEPS/servers/NAME (default: ~/.cache/cinderblock-build/servers/NAME), and gets
 # that name when it is whole: an installation that was interrupted is never taken for one.
 
+# fail WORD...: says why, and leaves nothing running that was started.
 fail() {
     echo "tools/servers/$name: $*" >&2
+    [ -z "${dir:-}" ] || stop_all
     exit 1
 }
 

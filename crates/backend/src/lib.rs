@@ -44,6 +44,7 @@
 //! | [`Recording`] | a decorator: counts and logs operations |
 //! | [`Faulty`] | a decorator: lets chosen operations fail |
 //! | [`Throttled`] | a decorator: latency, and a limit in bytes per second |
+//! | [`Limited`], [`Line`] | a decorator: a limit for uploads and one for downloads, shared by backends |
 //! | [`Crashing`] | a map that can say what a crash would have left of it |
 //! | [`simulated`] | several processes and their mishaps, in an order that a seed decides |
 //! | [`conformance`] | the tests that every backend must pass |
@@ -58,8 +59,10 @@ mod error;
 mod faulty;
 mod folder;
 mod foreign;
+mod limited;
 mod memory;
 mod name;
+mod pace;
 mod recording;
 mod request;
 pub mod simulated;
@@ -71,6 +74,7 @@ pub use error::Error;
 pub use faulty::{Faulty, Rule};
 pub use folder::Folder;
 pub use foreign::ForeignName;
+pub use limited::{Limited, Line};
 pub use memory::Memory;
 pub use name::{MAX_NAME_LEN, MAX_PART_LEN, ObjectName};
 pub use recording::{LogEntry, Recording, Tally};

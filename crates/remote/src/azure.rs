@@ -6,18 +6,18 @@ use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
 
 use crate::bucket::{Stores, Words};
 use crate::http::{Connector, Integrity};
-use crate::open::{Environment, check_endpoint, client_options, no_retries, retries};
-use crate::{Bucket, Container, Error, Settings};
+use crate::open::{check_endpoint, client_options, no_retries, retries};
+use crate::{Bucket, Container, Environment, Error, Settings};
 
 /// A container, with account and credentials from `AZURE_STORAGE_...`, a connection string among them, or the identity of the
 /// machine.
-pub(crate) fn open(container: &Container, settings: &Settings) -> Result<Bucket, Error> {
+pub(crate) fn open(environment: &Environment, container: &Container, settings: &Settings) -> Result<Bucket, Error> {
     let failed = |source: object_store::Error| Error::Client {
         location: container.to_string(),
         variables: "AZURE_",
         source: source.into(),
     };
-    let configured = configure(&Environment::of_process(), container, settings)?;
+    let configured = configure(environment, container, settings)?;
     let once = Arc::new(configured.clone().with_retry(no_retries()).build().map_err(failed)?);
     let patient = Arc::new(configured.with_retry(retries(settings)).build().map_err(failed)?);
     let stores = Stores { once: once.clone(), patient, pages: Some(once) };

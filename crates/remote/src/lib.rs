@@ -20,6 +20,7 @@
 //! |---|---|
 //! | [`Place`], [`Container`] | where objects are, as people write it |
 //! | [`open`], [`create`] | the way from a place to a backend |
+//! | [`Environment`] | the variables that say how a service is reached |
 //! | [`Settings`] | how many requests at once, how often and how long to try |
 //! | [`Bucket`] | a backend on any `object_store` |
 //! | [`swift`] | a backend on OpenStack Swift |
@@ -30,6 +31,7 @@
 mod aws;
 mod azure;
 mod bucket;
+mod environment;
 mod error;
 mod gcs;
 mod http;
@@ -41,7 +43,8 @@ mod settings;
 pub mod swift;
 
 pub use bucket::Bucket;
+pub use environment::Environment;
 pub use error::Error;
-pub use open::{create, open};
+pub use open::{create, open, open_in};
 pub use place::{Container, Place, PlaceError, Service};
 pub use settings::Settings;

@@ -1,6 +1,5 @@
 //! The way from a place to a backend.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +8,7 @@ use object_store::{BackoffConfig, ClientConfigKey, ClientOptions, HeaderValue, R
 use url::Url;
 
 use crate::swift::{self, Swift};
-use crate::{Container, Error, Place, Service, Settings, aws, azure, gcs};
+use crate::{Container, Environment, Error, Place, Service, Settings, aws, azure, gcs};
 
 /// Opens a place that is there.
 ///
@@ -21,9 +20,18 @@ use crate::{Container, Error, Place, Service, Settings, aws, azure, gcs};
 /// [`Error::Backend`] where the folder can't be opened; the other [`Error`]s where the environment does not say how to
 /// reach the service.
 pub fn open(place: &Place, settings: &Settings) -> Result<Arc<dyn Backend>, Error> {
+    open_in(&Environment::of_process(), place, settings)
+}
+
+/// The same with environment variables other than those of this process.
+///
+/// # Errors
+///
+/// Those of [`open`].
+pub fn open_in(environment: &Environment, place: &Place, settings: &Settings) -> Result<Arc<dyn Backend>, Error> {
     match place {
         Place::Folder(path) => Ok(Arc::new(Folder::open(path)?)),
-        Place::Container(container) => open_container(container, settings),
+        Place::Container(container) => open_container(environment, container, settings),
     }
 }
 
@@ -36,54 +44,29 @@ pub fn open(place: &Place, settings: &Settings) -> Result<Arc<dyn Backend>, Erro
 pub fn create(place: &Place, settings: &Settings) -> Result<Arc<dyn Backend>, Error> {
     match place {
         Place::Folder(path) => Ok(Arc::new(Folder::create(path)?)),
-        Place::Container(container) => open_container(container, settings),
+        Place::Container(container) => open_container(&Environment::of_process(), container, settings),
     }
 }
 
-fn open_container(container: &Container, settings: &Settings) -> Result<Arc<dyn Backend>, Error> {
+fn open_container(
+    environment: &Environment,
+    container: &Container,
+    settings: &Settings,
+) -> Result<Arc<dyn Backend>, Error> {
     match container.service() {
-        Service::S3 => Ok(Arc::new(aws::open(container, settings)?)),
-        Service::Gcs => Ok(Arc::new(gcs::open(container, settings)?)),
-        Service::Azure => Ok(Arc::new(azure::open(container, settings)?)),
-        Service::Swift => Ok(Arc::new(open_swift(container, settings)?)),
+        Service::S3 => Ok(Arc::new(aws::open(environment, container, settings)?)),
+        Service::Gcs => Ok(Arc::new(gcs::open(environment, container, settings)?)),
+        Service::Azure => Ok(Arc::new(azure::open(environment, container, settings)?)),
+        Service::Swift => Ok(Arc::new(open_swift(environment, container, settings)?)),
     }
 }
 
-fn open_swift(container: &Container, settings: &Settings) -> Result<Swift, Error> {
+/// A container of the account that the environment names.
+pub(crate) fn open_swift(environment: &Environment, container: &Container, settings: &Settings) -> Result<Swift, Error> {
     let failed = |source| Error::Swift { location: container.to_string(), source };
-    let account = swift::Settings::from_env().map_err(failed)?;
+    let account = swift::Settings::from_variables(&|name| environment.get(name).map(str::to_owned)).map_err(failed)?;
     let swift = swift::Settings { http: settings.clone(), ..account };
     Swift::open(container.name(), container.prefix(), &swift).map_err(failed)
-}
-
-/// Environment variables.
-#[derive(Debug, Default)]
-pub(crate) struct Environment(BTreeMap<String, String>);
-
-impl Environment {
-    /// Those of this process that are text, and not empty: an empty one counts as not set.
-    pub(crate) fn of_process() -> Environment {
-        let text = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-        Environment(text.filter(|(_, value)| !value.is_empty()).collect())
-    }
-
-    #[cfg(test)]
-    pub(crate) fn new(variables: &[(&str, &str)]) -> Environment {
-        Environment(variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect())
-    }
-
-    pub(crate) fn get(&self, name: &str) -> Option<&str> {
-        self.0.get(name).map(String::as_str)
-    }
-
-    pub(crate) fn is_true(&self, name: &str) -> bool {
-        self.get(name).is_some_and(|value| value.eq_ignore_ascii_case("true"))
-    }
-
-    pub(crate) fn with_prefix<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = (&'a str, &'a str)> {
-        let all = self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-        all.filter(move |(name, _)| name.starts_with(prefix))
-    }
 }
 
 /// Refuses an endpoint that is none, in words without what it may hold of a password.

@@ -1,6 +1,5 @@
 //! `init`
 
-use cinderblock_backend::{Backend, Folder};
 use cinderblock_chunker::ChunkSize;
 use cinderblock_store::Repository;
 use serde::Serialize;
@@ -15,8 +14,8 @@ struct Made {
 }
 
 pub fn run(context: &Context, chunk_size: ChunkSize) -> anyhow::Result<()> {
-    let folder = Folder::create(context.repository_folder()?)?;
-    let id = Repository::create(&folder, chunk_size)?;
-    let made = Made { repository_id: id.to_string(), chunk_size: chunk_size.bytes(), location: folder.location() };
+    let storage = context.new_storage()?;
+    let id = Repository::create(&*storage, chunk_size)?;
+    let made = Made { repository_id: id.to_string(), chunk_size: chunk_size.bytes(), location: storage.location() };
     context.summary(&made, || format!("repository {id} made at {}, chunks of {chunk_size}\n", made.location))
 }

@@ -11,18 +11,17 @@ use self::credentials::Explained;
 use self::profile::Profile;
 use crate::bucket::{Stores, Words};
 use crate::http::{Connector, Integrity};
-use crate::open::{Environment, client_options, no_retries, retries, retries_of_credentials};
-use crate::{Bucket, Container, Error, Settings};
+use crate::open::{check_endpoint, client_options, no_retries, retries, retries_of_credentials};
+use crate::{Bucket, Container, Environment, Error, Settings};
 
 /// A bucket, with endpoint and credentials from the environment and the files of AWS's own tools.
-pub(crate) fn open(container: &Container, settings: &Settings) -> Result<Bucket, Error> {
-    let environment = Environment::of_process();
+pub(crate) fn open(environment: &Environment, container: &Container, settings: &Settings) -> Result<Bucket, Error> {
     let failed = |source: object_store::Error| Error::Client {
         location: container.to_string(),
         variables: "AWS_",
         source: source.into(),
     };
-    let configured = configure(&environment, container, settings)?;
+    let configured = configure(environment, container, settings)?;
     // Where credentials come from a service, it is asked a few times only: a host that has no such service, which is what
     // forgotten variables look like, would wait for minutes.
     let asking = configured.clone().with_retry(retries_of_credentials(settings)).build().map_err(failed)?;
@@ -79,7 +78,7 @@ fn configure(
         .get_config_value(&AmazonS3ConfigKey::S3Endpoint)
         .or_else(|| builder.get_config_value(&AmazonS3ConfigKey::Endpoint));
     if let Some(endpoint) = &endpoint {
-        crate::open::check_endpoint("AWS_ENDPOINT_URL", endpoint)?;
+        check_endpoint("AWS_ENDPOINT_URL", endpoint)?;
     }
     Ok(builder
         .with_bucket_name(container.name())

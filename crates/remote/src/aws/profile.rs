@@ -12,8 +12,7 @@ use object_store::StaticCredentialProvider;
 use object_store::aws::{AwsCredential, AwsCredentialProvider};
 
 use super::credentials::Process;
-use crate::Error;
-use crate::open::Environment;
+use crate::{Environment, Error};
 
 /// The largest file of configuration that is read, in bytes.
 const MAX_FILE: u64 = 1024 * 1024;
