@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use cinderblock_chunker::ChunkSize;
 use cinderblock_pipeline::{ReadData, Settings};
-use cinderblock_remote::Place;
+use cinderblock_remote::{Place, PlaceError};
 use cinderblock_store::pack::frame::Compression;
 use cinderblock_store::{BackupId, VolumeId};
 use clap::builder::TypedValueParser;
@@ -38,7 +38,7 @@ pub struct Arguments {
 #[command(next_help_heading = "Options of every command")]
 pub struct Options {
     /// The repository: a folder, or s3://bucket/prefix, gs://bucket/prefix, az://container/prefix, swift://container/prefix
-    #[arg(long, value_name = "DIR|URL", env = "CINDERBLOCK_REPO", global = true, value_parser = PlaceParser)]
+    #[arg(long, value_name = "DIR|URL", env = "CINDERBLOCK_REPO", global = true, value_parser = UrlParser(Place::new))]
     pub repo: Option<Place>,
 
     /// Folder for this host's index, which is made again where it is missing [default: $XDG_CACHE_HOME/cinderblock or
@@ -192,7 +192,7 @@ pub struct Copy {
     pub backups: Vec<String>,
 
     /// The other repository, which has chunks of the same size
-    #[arg(long, value_name = "DIR|URL", value_parser = PlaceParser)]
+    #[arg(long, value_name = "DIR|URL", value_parser = UrlParser(Place::new))]
     pub to: Place,
 
     /// All backups
@@ -215,7 +215,7 @@ pub struct Repair {
     pub from: Vec<PathBuf>,
 
     /// Another repository that may have what is lost
-    #[arg(long, value_name = "DIR|URL", value_parser = PlaceParser)]
+    #[arg(long, value_name = "DIR|URL", value_parser = UrlParser(Place::new))]
     pub from_repo: Option<Place>,
 
     /// Also read all data, to find what is damaged in it
@@ -292,14 +292,14 @@ fn read_data(text: &str) -> Result<ReadData, String> {
 
 /// Takes a folder, whatever bytes its path has, or a URL.
 #[derive(Clone)]
-struct PlaceParser;
+struct UrlParser<T>(fn(&OsStr) -> Result<T, PlaceError>);
 
-impl TypedValueParser for PlaceParser {
-    type Value = Place;
+impl<T: Clone + Send + Sync + 'static> TypedValueParser for UrlParser<T> {
+    type Value = T;
 
     /// The message of clap's own would show the value, and with it a password that somebody has put there.
-    fn parse_ref(&self, command: &clap::Command, argument: Option<&Arg>, value: &OsStr) -> Result<Place, clap::Error> {
-        Place::new(value).map_err(|error| {
+    fn parse_ref(&self, command: &clap::Command, argument: Option<&Arg>, value: &OsStr) -> Result<T, clap::Error> {
+        self.0(value).map_err(|error| {
             let option = argument.and_then(Arg::get_long).unwrap_or("repo");
             clap::Error::raw(ErrorKind::ValueValidation, format!("--{option}: {error}\n")).with_cmd(command)
         })
