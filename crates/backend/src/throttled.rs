@@ -10,6 +10,9 @@ use crate::{Backend, Error, Kind, Request};
 /// How many objects of a listing one request brings: the page of S3's `ListObjectsV2`.
 const LIST_PAGE: u64 = 1000;
 
+/// Requests that keep a storage busy which answers each after a while.
+const FAR_REQUESTS: usize = 32;
+
 /// Adds a delay to each request and bounds the bytes per second of another backend: to see how something behaves with
 /// distant storage, or to leave room on a line for others.
 ///
@@ -21,6 +24,7 @@ pub struct Throttled<B> {
     inner: B,
     latency: Duration,
     bytes_per_second: Option<u64>,
+    requests_in_flight: Option<usize>,
     /// When all bytes that were granted so far have passed the line.
     line_free: Mutex<Instant>,
 }
@@ -28,7 +32,13 @@ pub struct Throttled<B> {
 impl<B: Backend> Throttled<B> {
     /// No latency and no limit, as yet.
     pub fn new(inner: B) -> Throttled<B> {
-        Throttled { inner, latency: Duration::ZERO, bytes_per_second: None, line_free: Mutex::new(Instant::now()) }
+        Throttled {
+            inner,
+            latency: Duration::ZERO,
+            bytes_per_second: None,
+            requests_in_flight: None,
+            line_free: Mutex::new(Instant::now()),
+        }
     }
 
     /// Adds this much time to each request.
@@ -39,6 +49,12 @@ impl<B: Backend> Throttled<B> {
     /// Bounds the rate, in bytes per second. 0 counts as 1.
     pub fn bytes_per_second(self, rate: u64) -> Throttled<B> {
         Throttled { bytes_per_second: Some(rate.max(1)), ..self }
+    }
+
+    /// Says that so many requests at once keep it busy. If nobody says it, 32 do where there is a latency, and as many as the other backend wants
+    /// where there is none.
+    pub fn wanting_in_flight(self, requests: usize) -> Throttled<B> {
+        Throttled { requests_in_flight: Some(requests.max(1)), ..self }
     }
 
     /// The backend that does the work.
@@ -86,6 +102,14 @@ impl<B: Backend> Around for Throttled<B> {
         }
         Ok(value)
     }
+
+    fn requests_in_flight(&self, inner: usize) -> usize {
+        match self.requests_in_flight {
+            Some(requests) => requests,
+            None if self.latency > Duration::ZERO => inner.max(FAR_REQUESTS),
+            None => inner,
+        }
+    }
 }
 
 decorate!(Throttled);
@@ -107,6 +131,16 @@ mod tests {
         backend.get(&name(1), 1).unwrap();
         backend.size(&name(1)).unwrap();
         assert!(begun.elapsed() >= Duration::from_millis(60));
+    }
+
+    #[test]
+    fn what_is_far_wants_many_requests_at_once() {
+        let near = Throttled::new(Memory::new()).bytes_per_second(1000);
+        assert_eq!(near.requests_in_flight(), 1);
+        assert_eq!(near.wanting_in_flight(5).requests_in_flight(), 5);
+        let far = Throttled::new(Memory::new()).latency(Duration::from_millis(1));
+        assert_eq!((&far as &dyn Backend).requests_in_flight(), FAR_REQUESTS);
+        assert_eq!(Throttled::new(far).requests_in_flight(), FAR_REQUESTS);
     }
 
     #[test]
