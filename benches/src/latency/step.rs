@@ -7,9 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use cinderblock_backend::{Backend, Folder, Kind, Recording, Throttled};
-use cinderblock_pipeline::{
-    BackupOptions, Control, Engine, ReadData, Settings, Source, Target, VerifyOptions,
-};
+use cinderblock_pipeline::{BackupOptions, Control, Engine, ReadData, Settings, Source, Target, VerifyOptions};
 use cinderblock_store::{OpenOptions, Repository, VolumeId};
 use clap::{Args, ValueEnum};
 
@@ -54,19 +52,19 @@ pub struct Step {
     #[arg(long, hide = true)]
     pub act: Option<Act>,
     /// Internal: the repository's folder.
-    #[arg(long, hide = true, default_value = "")]
+    #[arg(long, hide = true, default_value = ".")]
     pub repository: PathBuf,
     /// Internal: the cache folder.
-    #[arg(long, hide = true, default_value = "")]
+    #[arg(long, hide = true, default_value = ".")]
     pub cache: PathBuf,
     /// Internal: the volume's file.
-    #[arg(long, hide = true, default_value = "")]
+    #[arg(long, hide = true, default_value = ".")]
     pub volume: PathBuf,
     /// Internal: where to restore to.
-    #[arg(long, hide = true, default_value = "")]
+    #[arg(long, hide = true, default_value = ".")]
     pub target: PathBuf,
     /// Internal: where to write the numbers of requests to.
-    #[arg(long, hide = true, default_value = "")]
+    #[arg(long, hide = true, default_value = ".")]
     pub tally: PathBuf,
 }
 

@@ -37,6 +37,11 @@ impl Repository {
         PackReader::open(&*self.backend, self.id(), id)
     }
 
+    /// Whether the directory of another pack, however full, fits into memory beside those that are there.
+    pub fn has_room_nearby(&self) -> bool {
+        self.neighbourhood.has_room()
+    }
+
     /// Finds chunks that are in packs whose directory is in memory. `places` has the length of `ids` afterwards.
     pub fn locate_nearby(&self, ids: &[ChunkId], places: &mut Vec<Option<Location>>) {
         places.clear();
@@ -165,7 +170,10 @@ impl Repository {
     /// The leaves of a backup's map that touch a range of the volume, in order.
     pub fn leaves<'a>(&'a self, record: &Record, range: Range<u64>) -> MapLeaves<'a> {
         let chunk_bytes = self.descriptor().chunk_size.bytes();
-        MapLeaves::new(record.map.clone(), record.volume_bytes, chunk_bytes, range, |id| self.node(id))
+        MapLeaves::new(record.map.clone(), record.volume_bytes, chunk_bytes, range, |id, upcoming| {
+            self.read_ahead(id, upcoming);
+            self.node(id)
+        })
     }
 
     /// The same; `note` is given every node below the root that is read on the way, each before what is below it. Its bytes are those
@@ -177,7 +185,8 @@ impl Repository {
         mut note: impl FnMut(&ChunkId, &Node) + Send + 'a,
     ) -> MapLeaves<'a> {
         let chunk_bytes = self.descriptor().chunk_size.bytes();
-        MapLeaves::new(record.map.clone(), record.volume_bytes, chunk_bytes, range, move |id| {
+        MapLeaves::new(record.map.clone(), record.volume_bytes, chunk_bytes, range, move |id, upcoming| {
+            self.read_ahead(id, upcoming);
             self.node(id).inspect(|node| note(id, node))
         })
     }

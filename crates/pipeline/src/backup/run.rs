@@ -18,7 +18,7 @@ use crate::backup::plan::Plan;
 use crate::backup::reader::{self, Cutter, Reader};
 use crate::backup::{BackupOptions, Chunker, Parent, write};
 use crate::buffer::BufferPool;
-use crate::engine::{Control, Engine};
+use crate::engine::{Control, Engine, in_flight};
 use crate::error::Error;
 use crate::source::{Kind, Overlay, Source};
 use crate::volume::BackupVolume;
@@ -133,7 +133,12 @@ impl Run<'_> {
                 (Chunking::Content { minimum, average, maximum }, Cutter::Content(chunker), maximum)
             }
         };
-        let limits = Limits::new(self.engine, chunk_size.bytes() as usize, largest as usize);
+        let limits = Limits::new(
+            self.engine.settings(),
+            in_flight(self.repository),
+            chunk_size.bytes() as usize,
+            largest as usize,
+        );
         let (pool, shape) = (BufferPool::new(limits.buffer_bytes), chunking.shape());
         self.control.progress.total_bytes.store(source.size().unwrap_or(0), Ordering::Relaxed);
         let collected = match source.0 {
@@ -191,9 +196,14 @@ impl Run<'_> {
         let (events, incoming) = unbounded();
         std::thread::scope(|threads| {
             let (packs, finished_packs) = bounded(0);
-            let writer_events = events.clone();
-            let writer =
-                threads.spawn(move || write::run(self.repository, self.session, &finished_packs, &writer_events));
+            let writers: Vec<_> = (0..limits.uploads)
+                .map(|_| {
+                    let (finished_packs, events) = (finished_packs.clone(), events.clone());
+                    threads.spawn(move || write::run(self.repository, self.session, &finished_packs, &events))
+                })
+                .collect();
+            // Else a pack could be handed over when all of them have failed.
+            drop(finished_packs);
             let collected = self.engine.pool.in_place_scope(|workers| {
                 let mut flow = Flow {
                     run: self,
@@ -212,9 +222,11 @@ impl Run<'_> {
                 };
                 flow.go(input, shape)
             })?;
-            // The packs' channel is closed: the writer ends when all is stored.
-            if let Err(panic) = writer.join() {
-                std::panic::resume_unwind(panic);
+            // The packs' channel is closed: the writers end when all is stored.
+            for writer in writers {
+                if let Err(panic) = writer.join() {
+                    std::panic::resume_unwind(panic);
+                }
             }
             for event in incoming.try_iter() {
                 if let Event::Failed(error) = event {

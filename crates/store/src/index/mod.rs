@@ -26,6 +26,11 @@ pub(crate) use neighbourhood::Neighbourhood;
 use crate::error::Error;
 use crate::id::ChunkId;
 
+/// Whether there is an index in a host's folder of a repository.
+pub(crate) fn is_there(folder: &std::path::Path) -> bool {
+    folder.join("index").join("CURRENT").exists()
+}
+
 /// What answers where a chunk is.
 pub(crate) trait Index: Send + Sync + std::fmt::Debug {
     /// The pack and slot of a chunk. The first 16 bytes of the id decide: the directory has the rest.

@@ -87,7 +87,7 @@ impl Repository {
                     session.condemned = collections.values().flatten().copied().collect();
                 }
                 let seen = collections.into_keys().collect();
-                session.renew(|announcement| announcement.seen = seen)?;
+                session.renew(&mut session.announced(), |announcement| announcement.seen = seen)?;
             }
         }
         // A pack whose directory was read before the session began may be gone by now, and nobody would notice.
@@ -140,14 +140,16 @@ impl Session<'_> {
     /// # Errors
     /// [`Error::Fenced`] where a garbage collector has given up on this session; what the storage says.
     pub fn stay(&self) -> Result<(), Error> {
-        let last = self.announced().renewed_at;
-        let age = self.repository.clock().now().microseconds().saturating_sub(last);
-        // The announcement before the last one goes with the next: the last one has to show in listings by then.
+        // The announcement before the last one goes with the next: the last one has to show in listings by then. So of several threads that
+        // come here together, one renews it: the others wait, and find it done.
+        let mut announced = self.announced();
+        let age = self.repository.clock().now().microseconds().saturating_sub(announced.renewed_at);
         let renew_after = RENEW_AFTER.max(2 * self.repository.backend().settle_delay());
         if u128::from(age.unsigned_abs()) < renew_after.as_micros() {
             return Ok(());
         }
-        self.renew(|_| ())?;
+        self.renew(&mut announced, |_| ())?;
+        drop(announced);
         self.check_not_fenced()
     }
 
@@ -156,8 +158,7 @@ impl Session<'_> {
     }
 
     /// Announces the session again, under the next number. The last announcement is left: a listing may not show the new one yet.
-    fn renew(&self, change: impl FnOnce(&mut Announcement)) -> Result<(), Error> {
-        let mut announced = self.announced();
+    fn renew(&self, announced: &mut Announcement, change: impl FnOnce(&mut Announcement)) -> Result<(), Error> {
         let mut next = announced.clone();
         next.number += 1;
         next.renewed_at = self.repository.clock().now().microseconds();
@@ -194,15 +195,16 @@ impl Session<'_> {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Stores a pack: durable when this returns. Once enough have come together, the segment that names them is
-    /// written as well; then this returns true, and the index finds what is in it.
+    /// Stores a pack: durable when this returns. Several threads may store packs at the same time. Once enough have come together, the segment
+    /// that names them is written as well; then this returns the chunks of all of them, which the index finds from then on.
     ///
     /// # Errors
     /// What the storage says.
-    pub fn store_pack(&self, pack: &FinishedPack) -> Result<bool, Error> {
+    pub fn store_pack(&self, pack: &FinishedPack) -> Result<Option<Vec<ChunkId>>, Error> {
         self.stay()?;
         self.repository.backend.put(&layout::pack(pack.id())?, &pack.parts())?;
         self.stored_bytes.fetch_add(pack.object_bytes(), Ordering::Relaxed);
+        // Only now that it is durable: whichever thread writes the segment names no other.
         let summary = PackSummary::of_finished(pack);
         let full = {
             let mut pending = self.pending();
@@ -212,8 +214,11 @@ impl Session<'_> {
                 .then(|| std::mem::take(&mut *pending))
         };
         match full {
-            Some(full) => self.write_segment(full).map(|()| true),
-            None => Ok(false),
+            Some(full) => {
+                let chunks = full.packs.iter().flat_map(|pack| pack.lists.ids.iter().copied()).collect();
+                self.write_segment(full).map(|()| Some(chunks))
+            }
+            None => Ok(None),
         }
     }
 
