@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use cinderblock_backend::{Backend, Folder, Kind, Recording, Throttled};
+use cinderblock_backend::{Backend, Folder, Kind, Recording, Throttled, for_each_in_flight};
 use cinderblock_pipeline::{BackupOptions, Control, Engine, ReadData, Settings, Source, Target, VerifyOptions};
 use cinderblock_store::{OpenOptions, Repository, VolumeId};
 use clap::{Args, ValueEnum};
@@ -113,9 +113,8 @@ impl Step {
                 ensure!(report.is_clean(), "the repository is damaged: {report:?}");
             }
             Act::List => {
-                for (volume, id) in repository.backups(None)? {
-                    repository.record(&volume, id)?;
-                }
+                let backups = repository.backups(None)?;
+                for_each_in_flight(far.in_flight, &backups, |(volume, id)| repository.record(volume, *id).map(drop))?;
             }
         }
         let tallies = backend.tallies().into_iter().map(|(kind, tally)| (word(kind), tally.calls, tally.bytes));

@@ -16,7 +16,7 @@ pub(crate) trait Around: Send + Sync {
     ) -> Result<T, Error>;
 
     /// How many requests at once keep it busy, where `inner` do so for the other backend.
-    fn requests_in_flight(&self, inner: usize) -> usize {
+    fn wanted_in_flight(&self, inner: usize) -> usize {
         inner
     }
 }
@@ -174,7 +174,7 @@ macro_rules! decorate {
             }
 
             fn requests_in_flight(&self) -> usize {
-                $crate::decorator::Around::requests_in_flight(self, self.inner.requests_in_flight())
+                $crate::decorator::Around::wanted_in_flight(self, self.inner.requests_in_flight())
             }
 
             fn location(&self) -> String {

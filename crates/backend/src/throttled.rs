@@ -103,7 +103,7 @@ impl<B: Backend> Around for Throttled<B> {
         Ok(value)
     }
 
-    fn requests_in_flight(&self, inner: usize) -> usize {
+    fn wanted_in_flight(&self, inner: usize) -> usize {
         match self.requests_in_flight {
             Some(requests) => requests,
             None if self.latency > Duration::ZERO => inner.max(FAR_REQUESTS),

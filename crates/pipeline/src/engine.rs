@@ -87,17 +87,23 @@ pub(crate) enum Warmed {
 /// Reads the directories of the packs that a record names, all at once: what is in them is then found without the index.
 /// It is a hint: what can't be read may not be needed. One of the errors, if there are any.
 pub(crate) fn warm(pool: &ThreadPool, repository: &Repository, record: &Record, warmed: Warmed) -> Option<StoreError> {
-    let packs: Vec<PackId> = record.map_packs.iter().chain(&record.data_packs).copied().collect();
-    let few = packs.len() <= MAX_WARMED_PACKS;
+    // The notes of damage, which the first pack would have read, come together with the packs.
+    let packs = record.map_packs.iter().chain(&record.data_packs);
+    let packs: Vec<Option<PackId>> = [None].into_iter().chain(packs.copied().map(Some)).collect();
+    let few = packs.len() <= MAX_WARMED_PACKS + 1;
     if !few && warmed == Warmed::IfFew {
         return None;
     }
     let first = Mutex::new(None);
-    let load = |id: &PackId| {
+    let load = |id: &Option<PackId>| {
         if !few && !repository.has_room_nearby() {
             return Ok(());
         }
-        if let Err(error) = repository.pack(*id) {
+        let loaded = match id {
+            Some(id) => repository.pack(*id).map(drop),
+            None => repository.load_notes(),
+        };
+        if let Err(error) = loaded {
             first.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
         }
         Ok::<(), StoreError>(())

@@ -303,11 +303,6 @@ impl Repository {
         Ok(())
     }
 
-    /// Whether this host has an index of the repository, up to date or not.
-    pub fn has_index(&self) -> bool {
-        index::is_there(&self.index_folder)
-    }
-
     /// The index, opened and brought up to date when it is first needed.
     pub(crate) fn index(&self) -> Result<OpenIndex, Error> {
         let opened = || self.index.read().unwrap_or_else(PoisonError::into_inner).clone();
