@@ -110,6 +110,54 @@ pub enum Error {
         source: io::Error,
     },
 
+    /// A service does not take the credentials, or does not let whoever they are of do that.
+    #[error("the storage refuses to {operation} {name}: {advice}")]
+    AccessDenied {
+        /// What was being done, as a verb.
+        operation: &'static str,
+        /// The object, or where the objects are.
+        name: String,
+        /// What to look at, such as the variables that credentials come from.
+        advice: String,
+        /// The service's answer.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+
+    /// The bucket or container in which objects should be is not there.
+    #[error("{location} does not exist: {advice}")]
+    NoContainer {
+        /// The bucket or container.
+        location: String,
+        /// What to do about it.
+        advice: String,
+        /// The service's answer.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+
+    /// No answer came, however often it was tried.
+    #[error("can't reach the storage to {operation} {name}: {advice}")]
+    Unreachable {
+        /// What was being done, as a verb.
+        operation: &'static str,
+        /// The object, or where the objects are.
+        name: String,
+        /// What to look at, such as the variable that the endpoint comes from.
+        advice: String,
+        /// What happened to the connection.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+
+    /// The service is overloaded, or wants fewer requests, however often it was tried.
+    #[error("the storage is too busy to {operation} {name}; try again later, or with less at once")]
+    Busy {
+        /// What was being done, as a verb.
+        operation: &'static str,
+        /// The object, or where the objects are.
+        name: String,
+        /// The service's answer.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+
     /// A write to this object failed before, so that it can't be finished.
     #[error("object {name} can't be finished because an earlier write to it failed; write it again from the start")]
     Incomplete {

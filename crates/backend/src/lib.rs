@@ -41,9 +41,11 @@
 //! | [`ForeignName`] | a name of what else is in the storage |
 //! | [`Folder`] | files below a folder, local or on NFS |
 //! | [`Memory`] | a map in this process |
+//! | [`for_each_in_flight`] | many requests at once |
 //! | [`Recording`] | a decorator: counts and logs operations |
 //! | [`Faulty`] | a decorator: lets chosen operations fail |
 //! | [`Throttled`] | a decorator: latency, and a limit in bytes per second |
+//! | [`Limited`], [`Line`] | a decorator: a limit for uploads and one for downloads, shared by backends |
 //! | [`Crashing`] | a map that can say what a crash would have left of it |
 //! | [`simulated`] | several processes and their mishaps, in an order that a seed decides |
 //! | [`conformance`] | the tests that every backend must pass |
@@ -58,8 +60,11 @@ mod error;
 mod faulty;
 mod folder;
 mod foreign;
+mod in_flight;
+mod limited;
 mod memory;
 mod name;
+mod pace;
 mod recording;
 mod request;
 pub mod simulated;
@@ -71,6 +76,8 @@ pub use error::Error;
 pub use faulty::{Faulty, Rule};
 pub use folder::Folder;
 pub use foreign::ForeignName;
+pub use in_flight::for_each_in_flight;
+pub use limited::{Limited, Line};
 pub use memory::Memory;
 pub use name::{MAX_NAME_LEN, MAX_PART_LEN, ObjectName};
 pub use recording::{LogEntry, Recording, Tally};

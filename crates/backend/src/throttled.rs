@@ -1,17 +1,21 @@
 //! [`Throttled`]: makes a backend as slow as one that is far away.
 
-use std::sync::{Mutex, PoisonError};
+use std::num::NonZeroU64;
 use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::decorator::{Around, decorate};
+use crate::pace::Pace;
 use crate::{Backend, Error, Kind, Request};
 
 /// How many objects of a listing one request brings: the page of S3's `ListObjectsV2`.
 const LIST_PAGE: u64 = 1000;
 
+/// Requests that keep a storage busy which answers each after a while.
+const FAR_REQUESTS: usize = 32;
+
 /// Adds a delay to each request and bounds the bytes per second of another backend: to see how something behaves with
-/// distant storage, or to leave room on a line for others.
+/// distant storage. To leave room on a line for others, there is [`Limited`](crate::Limited).
 ///
 /// The latency is added to every operation but [`Kind::Write`], which is part of a request that was begun, and to each 1000 objects
 /// of a listing. The rate is shared by all threads, reads and writes together, as on one line; the names of a
@@ -20,15 +24,14 @@ const LIST_PAGE: u64 = 1000;
 pub struct Throttled<B> {
     inner: B,
     latency: Duration,
-    bytes_per_second: Option<u64>,
-    /// When all bytes that were granted so far have passed the line.
-    line_free: Mutex<Instant>,
+    line: Option<Pace>,
+    requests_in_flight: Option<usize>,
 }
 
 impl<B: Backend> Throttled<B> {
     /// No latency and no limit, as yet.
     pub fn new(inner: B) -> Throttled<B> {
-        Throttled { inner, latency: Duration::ZERO, bytes_per_second: None, line_free: Mutex::new(Instant::now()) }
+        Throttled { inner, latency: Duration::ZERO, line: None, requests_in_flight: None }
     }
 
     /// Adds this much time to each request.
@@ -38,7 +41,14 @@ impl<B: Backend> Throttled<B> {
 
     /// Bounds the rate, in bytes per second. 0 counts as 1.
     pub fn bytes_per_second(self, rate: u64) -> Throttled<B> {
-        Throttled { bytes_per_second: Some(rate.max(1)), ..self }
+        let rate = NonZeroU64::new(rate).unwrap_or(NonZeroU64::MIN);
+        Throttled { line: Some(Pace::new(rate)), ..self }
+    }
+
+    /// Says that so many requests at once keep it busy. If nobody says it, 32 do where there is a latency, and as many as the other backend wants
+    /// where there is none.
+    pub fn wanting_in_flight(self, requests: usize) -> Throttled<B> {
+        Throttled { requests_in_flight: Some(requests.max(1)), ..self }
     }
 
     /// The backend that does the work.
@@ -47,17 +57,9 @@ impl<B: Backend> Throttled<B> {
     }
 
     fn wait_for_line(&self, bytes: u64) {
-        let Some(rate) = self.bytes_per_second else { return };
-        let time = Duration::from_nanos(bytes.saturating_mul(1_000_000_000) / rate);
-        let now = Instant::now();
-        let end = {
-            let mut line_free = self.line_free.lock().unwrap_or_else(PoisonError::into_inner);
-            // Beyond what the clock can tell, there is nothing to wait for.
-            let end = now.max(*line_free).checked_add(time).unwrap_or(now);
-            *line_free = end;
-            end
-        };
-        sleep(end.saturating_duration_since(now));
+        if let Some(line) = &self.line {
+            line.wait(bytes);
+        }
     }
 }
 
@@ -86,12 +88,22 @@ impl<B: Backend> Around for Throttled<B> {
         }
         Ok(value)
     }
+
+    fn wanted_in_flight(&self, inner: usize) -> usize {
+        match self.requests_in_flight {
+            Some(requests) => requests,
+            None if self.latency > Duration::ZERO => inner.max(FAR_REQUESTS),
+            None => inner,
+        }
+    }
 }
 
 decorate!(Throttled);
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use super::*;
     use crate::{Memory, ObjectName};
 
@@ -107,6 +119,16 @@ mod tests {
         backend.get(&name(1), 1).unwrap();
         backend.size(&name(1)).unwrap();
         assert!(begun.elapsed() >= Duration::from_millis(60));
+    }
+
+    #[test]
+    fn what_is_far_wants_many_requests_at_once() {
+        let near = Throttled::new(Memory::new()).bytes_per_second(1000);
+        assert_eq!(near.requests_in_flight(), 1);
+        assert_eq!(near.wanting_in_flight(5).requests_in_flight(), 5);
+        let far = Throttled::new(Memory::new()).latency(Duration::from_millis(1));
+        assert_eq!((&far as &dyn Backend).requests_in_flight(), FAR_REQUESTS);
+        assert_eq!(Throttled::new(far).requests_in_flight(), FAR_REQUESTS);
     }
 
     #[test]

@@ -4,7 +4,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cinderblock_backend::{Backend, Crashing, Faulty, Folder, Kind, Memory, Recording, Rule, Throttled, conformance};
+use cinderblock_backend::{
+    Backend, Crashing, Faulty, Folder, Kind, Limited, Line, Memory, Recording, Rule, Throttled, conformance,
+};
 
 #[test]
 fn memory_conforms() {
@@ -49,6 +51,12 @@ fn throttled_conforms() {
         let latency = Duration::from_micros(50);
         Arc::new(Throttled::new(Memory::new()).latency(latency).bytes_per_second(4_000_000_000))
     });
+}
+
+#[test]
+fn limited_conforms() {
+    let line = Arc::new(Line::new(std::num::NonZeroU64::new(4_000_000_000), std::num::NonZeroU64::new(4_000_000_000)));
+    conformance::run(&|| Arc::new(Limited::new(Memory::new(), Arc::clone(&line))));
 }
 
 #[test]

@@ -4,22 +4,27 @@ pub mod cinder;
 pub mod keys;
 pub mod retention;
 
+use std::ffi::OsStr;
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
 use cinderblock_chunker::ChunkSize;
 use cinderblock_pipeline::{ReadData, Settings};
+use cinderblock_remote::{Place, PlaceError};
 use cinderblock_store::pack::frame::Compression;
 use cinderblock_store::{BackupId, VolumeId};
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::builder::TypedValueParser;
+use clap::error::ErrorKind;
+use clap::{Arg, Args, Parser, Subcommand, ValueEnum};
 
 use crate::output::size;
 
 /// Deduplicating backups of block volumes.
 ///
-/// A repository is a folder that any number of hosts may share. Every backup in it is complete by itself; what several
-/// have in common is stored once.
+/// A repository is a folder or a bucket that any number of hosts may share. Every backup in it is complete by itself; what
+/// several have in common is stored once.
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100)]
 pub struct Arguments {
@@ -33,9 +38,9 @@ pub struct Arguments {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Options of every command")]
 pub struct Options {
-    /// Folder of the repository
-    #[arg(long, value_name = "DIR", env = "CINDERBLOCK_REPO", global = true)]
-    pub repo: Option<PathBuf>,
+    /// The repository: a folder, or s3://bucket/prefix, gs://bucket/prefix, az://container/prefix, swift://container/prefix
+    #[arg(long, value_name = "DIR|URL", env = "CINDERBLOCK_REPO", global = true, value_parser = UrlParser(Place::new))]
+    pub repo: Option<Place>,
 
     /// Folder for this host's index, which is made again where it is missing [default: $XDG_CACHE_HOME/cinderblock or
     /// ~/.cache/cinderblock]
@@ -49,6 +54,14 @@ pub struct Options {
     /// Threads that hash and compress [default: one for each processor]
     #[arg(long, value_name = "N", value_parser = threads, global = true)]
     pub threads: Option<usize>,
+
+    /// Send at most so many bytes a second to repositories, such as 500K or 20M
+    #[arg(long, value_name = "RATE", value_parser = rate, global = true)]
+    pub limit_upload: Option<NonZeroU64>,
+
+    /// Read at most so many bytes a second from repositories
+    #[arg(long, value_name = "RATE", value_parser = rate, global = true)]
+    pub limit_download: Option<NonZeroU64>,
 
     /// Answer with one JSON document on standard output
     #[arg(long, global = true)]
@@ -68,7 +81,7 @@ pub struct Options {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Make a repository in a folder that is empty or does not exist yet
+    /// Make a repository in a folder that is empty or does not exist yet, or in a bucket that exists
     Init {
         /// Size of a chunk, the unit of deduplication: a power of two from 4KiB to 4MiB
         #[arg(long, value_name = "SIZE", default_value_t)]
@@ -191,9 +204,9 @@ pub struct Copy {
     #[arg(value_name = "BACKUP", value_parser = backup, conflicts_with = "all")]
     pub backups: Vec<String>,
 
-    /// Folder of the other repository, which has chunks of the same size
-    #[arg(long, value_name = "DIR")]
-    pub to: PathBuf,
+    /// The other repository, which has chunks of the same size
+    #[arg(long, value_name = "DIR|URL", value_parser = UrlParser(Place::new))]
+    pub to: Place,
 
     #[command(flatten)]
     pub keys: keys::OtherKeys,
@@ -218,8 +231,8 @@ pub struct Repair {
     pub from: Vec<PathBuf>,
 
     /// Another repository that may have what is lost
-    #[arg(long, value_name = "DIR")]
-    pub from_repo: Option<PathBuf>,
+    #[arg(long, value_name = "DIR|URL", value_parser = UrlParser(Place::new))]
+    pub from_repo: Option<Place>,
 
     #[command(flatten)]
     pub keys: keys::OtherKeys,
@@ -296,6 +309,29 @@ fn read_data(text: &str) -> Result<ReadData, String> {
     }
 }
 
+/// Takes a folder, whatever bytes its path has, or a URL.
+#[derive(Clone)]
+struct UrlParser<T>(fn(&OsStr) -> Result<T, PlaceError>);
+
+impl<T: Clone + Send + Sync + 'static> TypedValueParser for UrlParser<T> {
+    type Value = T;
+
+    /// The message of clap's own would show the value, and with it a password that somebody has put there.
+    fn parse_ref(&self, command: &clap::Command, argument: Option<&Arg>, value: &OsStr) -> Result<T, clap::Error> {
+        self.0(value).map_err(|error| {
+            let option = argument.and_then(Arg::get_long).unwrap_or("repo");
+            clap::Error::raw(ErrorKind::ValueValidation, format!("--{option}: {error}\n")).with_cmd(command)
+        })
+    }
+}
+
+/// Bytes per second.
+fn rate(text: &str) -> Result<NonZeroU64, String> {
+    let bytes =
+        size::parse(text.strip_suffix("/s").unwrap_or(text)).ok_or("write it like 500K or 20MiB, for a second")?;
+    NonZeroU64::new(bytes).ok_or_else(|| "with nothing in a second, nothing would ever end".to_owned())
+}
+
 fn memory(text: &str) -> Result<usize, String> {
     let bytes = size::parse(text).ok_or("write it like 512M or 1GiB")?;
     match usize::try_from(bytes) {
@@ -342,9 +378,31 @@ mod tests {
     fn options_of_every_command_stand_before_and_after_it() {
         for line in ["cinderblock --repo /r --json list", "cinderblock list --repo /r --json"] {
             let arguments = Arguments::try_parse_from(line.split(' ')).unwrap();
-            assert_eq!(arguments.options.repo, Some(PathBuf::from("/r")));
+            assert_eq!(arguments.options.repo, Some(Place::Folder(PathBuf::from("/r"))));
             assert!(arguments.options.json);
         }
+    }
+
+    #[test]
+    fn a_rate_is_a_size_for_a_second() {
+        for (text, bytes) in [("500K", 500 << 10), ("20MiB/s", 20 << 20), ("1", 1)] {
+            assert_eq!(rate(text).map(NonZeroU64::get), Ok(bytes), "{text}");
+        }
+        for text in ["0", "", "-1", "1MB", "fast", "1/s/s"] {
+            assert!(rate(text).is_err(), "{text}");
+        }
+    }
+
+    /// What the command line refuses was shown in its message, a password in a URL too.
+    #[test]
+    fn a_repository_is_a_folder_or_a_url_without_a_password() {
+        let parsed = |repo: &str| Arguments::try_parse_from(["cinderblock", "--repo", repo, "list"]);
+        assert!(parsed("s3://bucket/prefix").unwrap().options.repo.unwrap().is_remote());
+        for wrong in ["ftp://x", "s3://", "s3:bucket", ""] {
+            assert!(parsed(wrong).is_err(), "{wrong}");
+        }
+        let message = parsed("s3://key:hunter2@bucket").unwrap_err().to_string();
+        assert!(message.contains("--repo: ") && !message.contains("hunter2"), "{message}");
     }
 
     #[test]

@@ -2,11 +2,12 @@
 
 use std::env;
 use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
 
-use cinderblock_backend::{Error as BackendError, Folder};
+use cinderblock_backend::{Backend, Error as BackendError, Limited, Line};
 use cinderblock_pipeline::{Control, Engine, Settings};
+use cinderblock_remote::{Error as RemoteError, Place};
 use cinderblock_store::{Error as StoreError, OpenOptions, Repository};
 use serde::Serialize;
 
@@ -17,42 +18,65 @@ use crate::progress::{Display, Phase, Spinner};
 use crate::secrets::Sources;
 use crate::signals::Signals;
 
+/// Threads that wait for requests, unless it is said how many.
+const MOST_WAITING: usize = 16;
+
 /// The options of every command, and the signals that ask to stop.
 #[derive(Debug)]
 pub struct Context<'a> {
     options: &'a Options,
     signals: &'a Signals,
+    /// What the limits bound together, however many repositories are open.
+    line: OnceLock<Arc<Line>>,
 }
 
 impl<'a> Context<'a> {
     pub fn new(options: &'a Options, signals: &'a Signals) -> Self {
-        Self { options, signals }
+        Self { options, signals, line: OnceLock::new() }
     }
 
     pub fn json(&self) -> bool {
         self.options.json
     }
 
-    /// Folder of the repository.
-    pub fn repository_folder(&self) -> Result<&Path, Usage> {
-        let folder = self.options.repo.as_deref();
-        folder.ok_or_else(|| Usage("no repository given: use --repo DIR, or set CINDERBLOCK_REPO".to_owned()))
+    /// Where the repository is.
+    pub fn place(&self) -> Result<&Place, Usage> {
+        let place = self.options.repo.as_ref();
+        place.ok_or_else(|| {
+            Usage("no repository given: use --repo DIR or --repo URL, or set CINDERBLOCK_REPO".to_owned())
+        })
     }
 
     /// Opens the repository.
     pub fn repository(&self) -> anyhow::Result<Repository> {
-        self.open(self.repository_folder()?, self.options.memory / 4, self.keys())
+        self.open(self.place()?, self.options.memory / 4, self.keys())
     }
 
     /// Opens the repository, and another one beside it; they share the memory of one.
-    pub fn two_repositories(&self, other: &Path, keys: Sources) -> anyhow::Result<(Repository, Repository)> {
+    pub fn two_repositories(&self, other: &Place, keys: Sources) -> anyhow::Result<(Repository, Repository)> {
         let memory = self.options.memory / 8;
-        Ok((self.open(self.repository_folder()?, memory, self.keys())?, self.open(other, memory, keys)?))
+        Ok((self.open(self.place()?, memory, self.keys())?, self.open(other, memory, keys)?))
     }
 
-    /// Opens the repository in a folder.
-    pub fn repository_in(&self, path: &Path, keys: Sources) -> anyhow::Result<Repository> {
-        self.open(path, self.options.memory / 4, keys)
+    /// Opens the repository at a place.
+    pub fn repository_at(&self, place: &Place, keys: Sources) -> anyhow::Result<Repository> {
+        self.open(place, self.options.memory / 4, keys)
+    }
+
+    /// The storage of a new repository; a folder is made where there is none.
+    pub fn new_storage(&self) -> anyhow::Result<Arc<dyn Backend>> {
+        let storage = cinderblock_remote::create(self.place()?, &cinderblock_remote::Settings::default())?;
+        Ok(self.limited(storage))
+    }
+
+    /// The storage within the limits that were given, if any were.
+    pub fn limited(&self, storage: Arc<dyn Backend>) -> Arc<dyn Backend> {
+        let (upload, download) = (self.options.limit_upload, self.options.limit_download);
+        if upload.is_none() && download.is_none() {
+            return storage;
+        }
+        let line = self.line.get_or_init(|| Arc::new(Line::new(upload, download)));
+        Arc::new(Limited::new(storage, Arc::clone(line)))
     }
 
     /// What opens the repository.
@@ -60,16 +84,16 @@ impl<'a> Context<'a> {
         self.options.keys.sources()
     }
 
-    fn open(&self, path: &Path, memory_bytes: usize, keys: Sources) -> anyhow::Result<Repository> {
+    fn open(&self, place: &Place, memory_bytes: usize, keys: Sources) -> anyhow::Result<Repository> {
         let cache_folder = self.cache_folder()?;
-        let folder = match Folder::open(path) {
-            Err(BackendError::Folder { source, .. }) if source.kind() == ErrorKind::NotFound => {
-                return Err(StoreError::NotARepository { location: path.display().to_string() }.into());
+        let storage = match cinderblock_remote::open(place, &cinderblock_remote::Settings::default()) {
+            Err(RemoteError::Backend(BackendError::Folder { source, .. })) if source.kind() == ErrorKind::NotFound => {
+                return Err(StoreError::NotARepository { location: place.to_string() }.into());
             }
             opened => opened?,
         };
         let options = OpenOptions { memory_bytes, ..OpenOptions::new(cache_folder) };
-        let repository = keys.open(Arc::new(folder), options)?;
+        let repository = keys.open(self.limited(storage), options)?;
         self.detail(|| format!("repository {} at {}", repository.id(), repository.backend().location()));
         self.detail(|| format!("index in {}", repository.index_folder().display()));
         Ok(repository)
@@ -103,6 +127,15 @@ impl<'a> Context<'a> {
     pub fn settings_beside_repository(&self) -> Settings {
         let settings = self.settings();
         Settings { memory_bytes: settings.memory_bytes - settings.memory_bytes / 4, ..settings }
+    }
+
+    /// The same for work with so many requests in flight, of which each keeps a thread waiting: more threads than the processor has
+    /// any use for, unless it was said how many.
+    pub fn waiting_for(&self, requests: usize, settings: Settings) -> Settings {
+        match self.options.threads {
+            Some(_) => settings,
+            None => Settings { threads: settings.threads.max(requests.min(MOST_WAITING)), ..settings },
+        }
     }
 
     /// Control of an operation that stops cleanly at a signal.

@@ -62,7 +62,12 @@ pub fn is_full(error: &anyhow::Error) -> bool {
 
 /// Whether the storage takes no writes at all from this process.
 pub fn is_refused(error: &anyhow::Error) -> bool {
-    storage_says(error, |error| matches!(error, BackendError::PermissionDenied { .. } | BackendError::ReadOnly { .. }))
+    storage_says(error, |error| {
+        matches!(
+            error,
+            BackendError::PermissionDenied { .. } | BackendError::ReadOnly { .. } | BackendError::AccessDenied { .. }
+        )
+    })
 }
 
 fn storage_says(error: &anyhow::Error, says: fn(&BackendError) -> bool) -> bool {

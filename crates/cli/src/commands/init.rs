@@ -1,6 +1,5 @@
 //! `init`
 
-use cinderblock_backend::{Backend, Folder};
 use cinderblock_chunker::ChunkSize;
 use cinderblock_store::{Repository, Secret};
 use serde::Serialize;
@@ -33,17 +32,16 @@ pub fn run(
     encrypt: Option<Encrypt>,
     label: Option<&str>,
 ) -> anyhow::Result<()> {
-    let path = context.repository_folder()?;
     let secret = encrypt.map(|encrypt| secret(context.keys(), encrypt)).transpose()?;
-    let folder = Folder::create(path)?;
+    let storage = context.new_storage()?;
     let id = match &secret {
-        None => Repository::create(&folder, chunk_size)?,
-        Some(secret) => Repository::create_encrypted(&folder, chunk_size, secret, label.unwrap_or_default())?,
+        None => Repository::create(&*storage, chunk_size)?,
+        Some(secret) => Repository::create_encrypted(&*storage, chunk_size, secret, label.unwrap_or_default())?,
     };
     let made = Made {
         repository_id: id.to_string(),
         chunk_size: chunk_size.bytes(),
-        location: folder.location(),
+        location: storage.location(),
         encrypted: secret.is_some(),
     };
     context.summary(&made, || {

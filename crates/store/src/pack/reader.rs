@@ -34,7 +34,7 @@ fn number<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
 }
 
 impl PackReader {
-    /// Reads the directory: two requests, three for a very full pack.
+    /// Reads the directory: two requests, at the same time where the storage wants several, and three for a very full pack.
     pub(crate) fn open(backend: &dyn Backend, seal: &Seal, id: PackId) -> Result<Self, Error> {
         let name = layout::pack(id)?;
         let object = name.as_str();
@@ -42,7 +42,16 @@ impl PackReader {
             true => Error::PackMissing { pack: id },
             false => error.into(),
         };
-        let mut tail = backend.get_tail(&name, TAIL_BYTES).map_err(missing)?;
+        let mut beginning = vec![0; seal.beginning_bytes()];
+        let (tail, read) = match backend.requests_in_flight() {
+            0 | 1 => (backend.get_tail(&name, TAIL_BYTES), None),
+            _ => std::thread::scope(|threads| {
+                let read = threads.spawn(|| backend.read_into(&name, 0, &mut beginning));
+                let tail = backend.get_tail(&name, TAIL_BYTES);
+                (tail, Some(read.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))))
+            }),
+        };
+        let mut tail = tail.map_err(missing)?;
         let size = tail.object_size;
         if size < (HEADER_BYTES + FOOTER_BYTES) as u64 {
             return Err(Error::damaged(object, size, "it is shorter than any pack"));
@@ -67,8 +76,7 @@ impl PackReader {
         }
         let from = tail.bytes.len().checked_sub(needed).ok_or_else(short)?;
         let encoded = tail.bytes.get(from..from + length as usize).ok_or_else(short)?;
-        let mut beginning = vec![0; seal.beginning_bytes()];
-        backend.read_into(&name, 0, &mut beginning).map_err(missing)?;
+        read.unwrap_or_else(|| backend.read_into(&name, 0, &mut beginning)).map_err(missing)?;
         let header = beginning.get(..HEADER_BYTES).unwrap_or_default();
         let agrees = checksum(&[header, encoded, &footer[..16]])[..] == footer[16..48];
         let header = match Header::decode(object, header, seal.accepts()) {

@@ -1,0 +1,10 @@
+//! What stands between `object_store` and the network: answers are bounded, errors keep their status, listings bear any key,
+//! and uploads are checked by their MD5 where the service knows no better.
+
+mod keys;
+mod refusal;
+mod service;
+
+pub(crate) use keys::{original, rewrite};
+pub(crate) use refusal::Refusal;
+pub(crate) use service::{Connector, Integrity};

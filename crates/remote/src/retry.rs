@@ -1,0 +1,94 @@
+//! When a request that failed is sent again.
+
+use std::time::{Duration, Instant};
+
+use crate::Settings;
+
+/// The longest pause before a repetition.
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+
+/// Whether a failure may pass by itself.
+pub(crate) trait Passing {
+    /// True if the same request may succeed a moment later.
+    fn is_passing(&self) -> bool;
+}
+
+/// The attempts at one operation.
+#[derive(Debug)]
+pub(crate) struct Tries {
+    left: u32,
+    deadline: Instant,
+    pause: Duration,
+}
+
+impl Tries {
+    /// Before the first attempt.
+    pub(crate) fn begin(settings: &Settings) -> Tries {
+        let now = Instant::now();
+        Tries {
+            left: settings.retries,
+            deadline: now.checked_add(settings.retry_for).unwrap_or(now),
+            pause: settings.first_pause,
+        }
+    }
+
+    /// Waits until it is time for the next attempt, or gives the error back where there is to be none: because it is
+    /// final, or because there were enough.
+    pub(crate) async fn again<E: Passing>(&mut self, error: E) -> Result<(), E> {
+        let pause = self.pause.mul_f64(jitter());
+        let in_time = Instant::now().checked_add(pause).is_some_and(|then| then <= self.deadline);
+        if !error.is_passing() || self.left == 0 || !in_time {
+            return Err(error);
+        }
+        self.left -= 1;
+        self.pause = self.pause.saturating_mul(2).min(LONGEST_PAUSE);
+        tokio::time::sleep(pause).await;
+        Ok(())
+    }
+}
+
+/// 0.5 to 1.5, so that those that were refused together do not come back together.
+fn jitter() -> f64 {
+    // Without random numbers there is no spread, which is all that is lost.
+    let random = getrandom::u32().unwrap_or(u32::MAX / 2);
+    0.5 + f64::from(random) / f64::from(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runtime;
+
+    #[derive(Debug)]
+    struct Failure(bool);
+
+    impl Passing for Failure {
+        fn is_passing(&self) -> bool {
+            self.0
+        }
+    }
+
+    fn attempts(settings: &Settings, passing: bool) -> u32 {
+        let runtime = runtime::shared().unwrap();
+        runtime.block_on(async {
+            let mut tries = Tries::begin(settings);
+            let mut attempts = 1;
+            while tries.again(Failure(passing)).await.is_ok() {
+                attempts += 1;
+            }
+            attempts
+        })
+    }
+
+    #[test]
+    fn what_may_pass_is_tried_again_until_there_were_enough() {
+        let settings = Settings { retries: 3, first_pause: Duration::from_micros(10), ..Settings::default() };
+        assert_eq!(attempts(&settings, true), 4);
+        assert_eq!(attempts(&Settings { retry_for: Duration::ZERO, ..settings }, true), 1);
+    }
+
+    #[test]
+    fn what_is_final_is_not_tried_again() {
+        assert_eq!(attempts(&Settings::default(), false), 1);
+    }
+}

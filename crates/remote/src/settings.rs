@@ -1,0 +1,38 @@
+//! [`Settings`]: how a storage over HTTP is used.
+
+use std::time::Duration;
+
+/// How many requests there may be at once, and how often and how long each is tried.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// The most requests that one backend has under way. At least 1; 32 if not said otherwise.
+    pub requests_in_flight: usize,
+    /// How often a request that failed for a passing reason is sent again, at most. 8 if not said otherwise.
+    pub retries: u32,
+    /// When the first attempt was so long ago, there is no further one. 3 minutes if not said otherwise.
+    pub retry_for: Duration,
+    /// The first pause before a repetition, about; each further one is twice as long, up to 10 seconds. 200 ms if not
+    /// said otherwise.
+    pub first_pause: Duration,
+    /// How long a connection may take to come about. 10 seconds if not said otherwise.
+    pub connect_timeout: Duration,
+    /// How long a request may take with all its bytes. 5 minutes if not said otherwise: a pack of 32 MiB on a line
+    /// that moves 3.5 MB in a second, with 32 of them at once.
+    pub request_timeout: Duration,
+    /// How long an answer may stay without a further byte. 1 minute if not said otherwise.
+    pub read_timeout: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            requests_in_flight: 32,
+            retries: 8,
+            retry_for: Duration::from_secs(180),
+            first_pause: Duration::from_millis(200),
+            connect_timeout: Duration::from_secs(10),
+            request_timeout: Duration::from_secs(300),
+            read_timeout: Duration::from_secs(60),
+        }
+    }
+}
