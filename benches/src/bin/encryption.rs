@@ -1,11 +1,13 @@
 //! Times backups and a restore of a family of volumes with encryption and without, by turns in one run, and prints a Markdown table of the
 //! medians.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use cinderblock_benches::command::{self, Cinderblock};
-use cinderblock_benches::volumes;
+use cinderblock_benches::{measure, volumes};
 use clap::Parser;
 
 /// Time the cinderblock command on encrypted repositories beside others.
@@ -23,6 +25,9 @@ struct Arguments {
     /// How often everything is measured.
     #[arg(long, default_value_t = 5)]
     rounds: usize,
+    /// Run a command and print what it took: how this program starts what it measures.
+    #[arg(long, hide = true, num_args = 1.., allow_hyphen_values = true, value_name = "COMMAND")]
+    measure: Vec<OsString>,
 }
 
 /// Wall and processor seconds of one step in each round.
@@ -30,8 +35,11 @@ type Times = Vec<(f64, f64)>;
 
 const STEPS: [&str; 3] = ["five volumes", "one again, unchanged", "restore of one"];
 
-fn main() -> Result<()> {
+fn main() -> Result<ExitCode> {
     let arguments = Arguments::parse();
+    if !arguments.measure.is_empty() {
+        return measure::here(&arguments.measure);
+    }
     let program = command::named_or_built(arguments.bin.as_deref())?;
     let work = tempfile::Builder::new()
         .prefix("cinderblock-encryption-")
@@ -87,5 +95,5 @@ fn main() -> Result<()> {
         );
     }
     println!("\nstored: {} and {} bytes, of the last round", stored[0], stored[1]);
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }

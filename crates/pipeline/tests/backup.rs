@@ -7,7 +7,7 @@ use cinderblock_backend::{Backend, Faulty, Memory, Rule};
 use cinderblock_chunker::ChunkSize;
 use cinderblock_pipeline::{BackupOptions, CancelToken, Chunker, Control, Engine, Error, Parent, Settings, Source};
 use cinderblock_store::map::PieceContent;
-use cinderblock_store::pack::frame::{self, Compression};
+use cinderblock_store::pack::frame::Compression;
 use cinderblock_store::{BackupId, OpenOptions, Record, Repository, VolumeId};
 
 type Outcome = Result<(), Box<dyn std::error::Error>>;

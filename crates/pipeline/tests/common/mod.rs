@@ -13,7 +13,7 @@ use cinderblock_store::map::{MapBuilder, Shape};
 use cinderblock_store::pack::Content;
 use cinderblock_store::pack::frame::{self, Compression, FrameChunk};
 use cinderblock_store::{
-    BackupId, ChunkId, Chunking, OpenOptions, PackId, Record, Repository, SessionId, Statistics, Timestamp, VolumeId,
+    BackupId, Chunking, OpenOptions, PackId, Record, Repository, SessionId, Statistics, Timestamp, VolumeId,
 };
 
 /// Chunk size of the test repositories: 4 KiB, so that a leaf covers 4 MiB.
