@@ -79,7 +79,9 @@ fn a_server_that_stays_busy_is_given_up() {
 fn a_put_whose_answer_was_lost_is_no_failure() {
     let server = BadServer::start();
     let bucket = server.bucket();
-    for (n, misdeed) in [Misdeed::DoAndRefuse(500), Misdeed::DoAndRefuse(503), Misdeed::DoAndHangUp].into_iter().enumerate() {
+    for (n, misdeed) in
+        [Misdeed::DoAndRefuse(500), Misdeed::DoAndRefuse(503), Misdeed::DoAndHangUp].into_iter().enumerate()
+    {
         let x = name(&format!("x{n}"));
         server.will(&[misdeed]);
         bucket.put(&x, &[b"by", b"tes"]).unwrap();
@@ -193,7 +195,9 @@ fn a_bucket_that_is_missing_is_named() {
     let server = BadServer::start();
     let bucket = server.bucket();
     server.always(Misdeed::Explain(404, "<Error><Code>NoSuchBucket</Code><Message>No.</Message></Error>"));
-    for result in [bucket.get(&name("x"), 1).map(drop), bucket.put(&name("x"), &[b""]), bucket.list("", &mut |_| Ok(()))] {
+    for result in
+        [bucket.get(&name("x"), 1).map(drop), bucket.put(&name("x"), &[b""]), bucket.list("", &mut |_| Ok(()))]
+    {
         match result {
             Err(Error::NoContainer { location, .. }) => assert_eq!(location, "s3://bucket/prefix"),
             other => panic!("{other:?}"),

@@ -160,7 +160,11 @@ mod tests {
 
     #[test]
     fn a_command_that_fails_is_told_without_its_secrets() {
-        for command in ["echo no token >&2; exit 3", "echo secret", "printf '{\"Version\":2,\"AccessKeyId\":\"secret\",\"SecretAccessKey\":\"secret\"}'"] {
+        for command in [
+            "echo no token >&2; exit 3",
+            "echo secret",
+            "printf '{\"Version\":2,\"AccessKeyId\":\"secret\",\"SecretAccessKey\":\"secret\"}'",
+        ] {
             let error = ask(&Process::new(command.to_owned())).unwrap_err().to_string();
             assert!(error.contains("credential_process") && !error.contains("secret"), "{error}");
         }

@@ -74,7 +74,9 @@ impl Fault {
         let Fault::Store(error) = self else { return false };
         match refusal(error) {
             Some(refusal) => matches!(refusal.status, 400 | 416),
-            None => matches!(error, StoreError::Generic { .. } | StoreError::NotSupported { .. }) && http(error).is_none(),
+            None => {
+                matches!(error, StoreError::Generic { .. } | StoreError::NotSupported { .. }) && http(error).is_none()
+            }
         }
     }
 
