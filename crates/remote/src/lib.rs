@@ -30,6 +30,7 @@
 mod aws;
 mod azure;
 mod bucket;
+mod container;
 mod environment;
 mod error;
 mod gcs;
@@ -41,8 +42,9 @@ mod runtime;
 mod settings;
 
 pub use bucket::Bucket;
+pub use container::{Container, Service};
 pub use environment::Environment;
 pub use error::Error;
 pub use open::{create, open, open_in};
-pub use place::{Container, Place, PlaceError, Service};
+pub use place::{Place, PlaceError};
 pub use settings::Settings;
