@@ -16,7 +16,7 @@ use cinderblock_store::pack::frame::Compression;
 use cinderblock_store::{BackupId, VolumeId};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use self::storage::{PlaceParser, rate};
+use self::storage::{UrlParser, rate};
 use crate::output::size;
 
 /// Deduplicating backups of block volumes.
@@ -37,7 +37,7 @@ pub struct Arguments {
 #[command(next_help_heading = "Options of every command")]
 pub struct Options {
     /// The repository: a folder, or s3://bucket/prefix, gs://bucket/prefix, az://container/prefix, swift://container/prefix
-    #[arg(long, value_name = "DIR|URL", env = "CINDERBLOCK_REPO", global = true, value_parser = PlaceParser)]
+    #[arg(long, value_name = "DIR|URL", env = "CINDERBLOCK_REPO", global = true, value_parser = UrlParser(Place::new))]
     pub repo: Option<Place>,
 
     /// Folder for this host's index, which is made again where it is missing [default: $XDG_CACHE_HOME/cinderblock or
@@ -191,7 +191,7 @@ pub struct Copy {
     pub backups: Vec<String>,
 
     /// The other repository, which has chunks of the same size
-    #[arg(long, value_name = "DIR|URL", value_parser = PlaceParser)]
+    #[arg(long, value_name = "DIR|URL", value_parser = UrlParser(Place::new))]
     pub to: Place,
 
     /// All backups
@@ -214,7 +214,7 @@ pub struct Repair {
     pub from: Vec<PathBuf>,
 
     /// Another repository that may have what is lost
-    #[arg(long, value_name = "DIR|URL", value_parser = PlaceParser)]
+    #[arg(long, value_name = "DIR|URL", value_parser = UrlParser(Place::new))]
     pub from_repo: Option<Place>,
 
     /// Also read all data, to find what is damaged in it

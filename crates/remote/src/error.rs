@@ -20,13 +20,13 @@ pub enum Error {
     #[error(transparent)]
     Backend(#[from] BackendError),
 
-    /// This build has nothing that speaks the service's protocol.
-    #[error("{location}: this build can't use {service} storage")]
-    Unsupported {
+    /// A container of Swift can't be used with what the environment says.
+    #[error("can't use {location}")]
+    Swift {
         /// The place.
         location: String,
-        /// The service.
-        service: &'static str,
+        /// What is missing or wrong.
+        source: crate::swift::Error,
     },
 
     /// An environment variable or a file of configuration makes no sense.

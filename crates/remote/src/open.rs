@@ -7,6 +7,7 @@ use cinderblock_backend::{Backend, Folder};
 use object_store::{BackoffConfig, ClientConfigKey, ClientOptions, HeaderValue, RetryConfig};
 use url::Url;
 
+use crate::swift::{self, Swift};
 use crate::{Container, Environment, Error, Place, Service, Settings, aws, azure, gcs};
 
 /// Opens a place that is there.
@@ -47,7 +48,7 @@ pub fn create(place: &Place, settings: &Settings) -> Result<Arc<dyn Backend>, Er
     }
 }
 
-fn open_container(
+pub(crate) fn open_container(
     environment: &Environment,
     container: &Container,
     settings: &Settings,
@@ -56,8 +57,16 @@ fn open_container(
         Service::S3 => Ok(Arc::new(aws::open(environment, container, settings)?)),
         Service::Gcs => Ok(Arc::new(gcs::open(environment, container, settings)?)),
         Service::Azure => Ok(Arc::new(azure::open(environment, container, settings)?)),
-        Service::Swift => Err(Error::Unsupported { location: container.to_string(), service: "OpenStack Swift" }),
+        Service::Swift => Ok(Arc::new(open_swift(environment, container, settings)?)),
     }
+}
+
+/// A container of the account that the environment names.
+pub(crate) fn open_swift(environment: &Environment, container: &Container, settings: &Settings) -> Result<Swift, Error> {
+    let failed = |source| Error::Swift { location: container.to_string(), source };
+    let account = swift::Settings::from_variables(&|name| environment.get(name).map(str::to_owned)).map_err(failed)?;
+    let swift = swift::Settings { http: settings.clone(), ..account };
+    Swift::open(container.name(), container.prefix(), &swift).map_err(failed)
 }
 
 /// Refuses an endpoint that is none, in words without what it may hold of a password.

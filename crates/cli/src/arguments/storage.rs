@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::num::NonZeroU64;
 
-use cinderblock_remote::Place;
+use cinderblock_remote::PlaceError;
 use clap::Arg;
 use clap::builder::TypedValueParser;
 use clap::error::ErrorKind;
@@ -12,14 +12,14 @@ use crate::output::size;
 
 /// Takes a folder, whatever bytes its path has, or a URL.
 #[derive(Clone)]
-pub(super) struct PlaceParser;
+pub(super) struct UrlParser<T>(pub(super) fn(&OsStr) -> Result<T, PlaceError>);
 
-impl TypedValueParser for PlaceParser {
-    type Value = Place;
+impl<T: Clone + Send + Sync + 'static> TypedValueParser for UrlParser<T> {
+    type Value = T;
 
     /// The message of clap's own would show the value, and with it a password that somebody has put there.
-    fn parse_ref(&self, command: &clap::Command, argument: Option<&Arg>, value: &OsStr) -> Result<Place, clap::Error> {
-        Place::new(value).map_err(|error| {
+    fn parse_ref(&self, command: &clap::Command, argument: Option<&Arg>, value: &OsStr) -> Result<T, clap::Error> {
+        self.0(value).map_err(|error| {
             let option = argument.and_then(Arg::get_long).unwrap_or("repo");
             clap::Error::raw(ErrorKind::ValueValidation, format!("--{option}: {error}\n")).with_cmd(command)
         })

@@ -131,9 +131,13 @@ fn times_that_no_calendar_has_are_no_trouble() -> TestResult {
 }
 
 fn zone() -> impl Strategy<Value = TimeZone> {
-    // In the last one the clocks go back over midnight, so that a day comes back after the next has begun.
-    let zone = |text| TimeZone::posix(text).expect("a time zone");
-    prop_oneof![Just(TimeZone::UTC), Just(zone("EST5EDT,M3.2.0,M11.1.0")), Just(zone("AAA3BBB,M10.3.0/0,M2.3.0/0:30")),]
+    // Here the clocks go back over midnight, so that a day comes back after the next has begun.
+    let back_over_midnight = TimeZone::posix("AAA3BBB,M10.3.0/0,M2.3.0/0:30").expect("a time zone");
+    prop_oneof![2 => zone_of_days_in_order(), 1 => Just(back_over_midnight)]
+}
+
+fn zone_of_days_in_order() -> impl Strategy<Value = TimeZone> {
+    prop_oneof![Just(TimeZone::UTC), Just(TimeZone::posix("EST5EDT,M3.2.0,M11.1.0").expect("a time zone"))]
 }
 
 fn count() -> impl Strategy<Value = Count> {
@@ -227,9 +231,12 @@ proptest! {
     }
 
     #[test]
-    fn a_rule_keeps_one_of_each_period_and_the_oldest(days in 1..20_u32, backups in backups(), zone in zone()) {
+    fn a_rule_keeps_one_of_each_period_and_the_oldest(
+        days in 1..20_u32,
+        backups in backups(),
+        zone in zone_of_days_in_order(),
+    ) {
         // The same by sorting into periods, which holds where clocks do not go back over midnight.
-        prop_assume!(zone != TimeZone::posix("AAA3BBB,M10.3.0/0,M2.3.0/0:30").expect("a time zone"));
         let mut dated: Vec<_> = backups.iter().filter(|b| !b.protected && b.created_at.is_some()).collect();
         dated.sort_by_key(|b| Reverse((b.created_at, b.id)));
         let day = |b: &Candidate| b.created_at.map(|time| clamped(time).to_zoned(zone.clone()).date());

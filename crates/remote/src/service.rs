@@ -37,6 +37,15 @@ impl Service {
         }
     }
 
+    /// The most memory that a writer of a backend on it takes, in bytes: see
+    /// [`create`](cinderblock_backend::Backend::create).
+    pub fn writer_bytes(self) -> usize {
+        match self {
+            Service::S3 | Service::Gcs | Service::Azure => crate::bucket::WRITER_BYTES,
+            Service::Swift => crate::swift::WRITE_BUFFER,
+        }
+    }
+
     /// Where its credentials come from, for people.
     pub(crate) fn credentials_advice(self) -> &'static str {
         match self {
