@@ -133,7 +133,7 @@ pub enum Command {
     Sessions,
     /// Write and read OpenStack Cinder's own backups, and move them into and out of the repository
     #[command(subcommand)]
-    Cinder(cinder::Command),
+    Cinder(Box<cinder::Command>),
 }
 
 #[derive(Debug, Args)]
