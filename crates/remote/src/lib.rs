@@ -42,6 +42,7 @@ mod place;
 mod retry;
 mod root;
 mod runtime;
+mod service;
 mod settings;
 pub mod swift;
 
@@ -50,6 +51,7 @@ pub use containers::Containers;
 pub use environment::Environment;
 pub use error::Error;
 pub use open::{create, open, open_in};
-pub use place::{Container, Place, PlaceError, Service};
+pub use place::{Place, PlaceError};
 pub use root::Root;
+pub use service::{Container, Service};
 pub use settings::Settings;

@@ -22,7 +22,7 @@ pub(crate) fn open(environment: &Environment, container: &Container, settings: &
     let configured = with_credentials(configure(environment, container, settings)?, settings).map_err(failed)?;
     let once = Arc::new(configured.clone().with_retry(no_retries()).build().map_err(failed)?);
     let patient = Arc::new(configured.with_retry(retries(settings)).build().map_err(failed)?);
-    let stores = Stores { once: once.clone(), patient, pages: Some(once) };
+    let stores = Stores { once: once.clone(), patient, pages: Some(once), omits_prefix: false };
     Bucket::on(stores, container.prefix(), container.to_string(), Words::of(container.service()), settings)
 }
 
@@ -55,10 +55,9 @@ fn configure(environment: &Environment, container: &Container, settings: &Settin
         });
     }
     let profile = Profile::read(environment, !has_keys)?;
-    if !set(&builder, AmazonS3ConfigKey::Region) {
-        if let Some(region) = &profile.region {
-            builder = builder.with_region(region);
-        }
+    let is_region_set = set(&builder, AmazonS3ConfigKey::Region);
+    if let Some(region) = profile.region.as_ref().filter(|_| !is_region_set) {
+        builder = builder.with_region(region);
     }
     let is_endpoint_set = set(&builder, AmazonS3ConfigKey::Endpoint) || set(&builder, AmazonS3ConfigKey::S3Endpoint);
     if let Some(endpoint) = profile.endpoint_url.as_ref().filter(|_| !is_endpoint_set) {
