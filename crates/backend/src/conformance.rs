@@ -30,6 +30,29 @@ const RACERS: usize = 8;
 ///
 /// At the first thing that the backend does not do as [`Backend`] says. The message names it.
 pub fn run(make: &dyn Fn() -> Arc<dyn Backend>) {
+    run_below(make, 0);
+}
+
+/// The same for a backend that puts `prefix_len` bytes before each name, so that there is less room for names of
+/// [`MAX_NAME_LEN`](crate::MAX_NAME_LEN) bytes.
+///
+/// # Panics
+///
+/// As [`run`].
+pub fn run_below(make: &dyn Fn() -> Arc<dyn Backend>, prefix_len: usize) {
+    run_without_races(make, prefix_len);
+    for check in [one_of_many_creators_wins, one_of_many_deleters_wins] {
+        check(&*make());
+    }
+}
+
+/// The same for a storage that can't tell which of several wins that create, or delete, one object at the same time: OpenStack
+/// Swift. No protocol of the repository relies on it.
+///
+/// # Panics
+///
+/// As [`run`].
+pub fn run_without_races(make: &dyn Fn() -> Arc<dyn Backend>, prefix_len: usize) {
     let checks = [
         objects_are_what_was_put,
         parts_are_joined_in_order,
@@ -40,9 +63,6 @@ pub fn run(make: &dyn Fn() -> Arc<dyn Backend>) {
         nothing_is_visible_before_finish,
         a_dropped_writer_leaves_nothing,
         nothing_is_overwritten,
-        one_of_many_creators_wins,
-        one_of_many_deleters_wins,
-        names_may_be_long,
         listings_show_what_has_the_prefix,
         objects_are_not_foreign,
         listings_can_be_stopped_and_change_things,
@@ -51,6 +71,7 @@ pub fn run(make: &dyn Fn() -> Arc<dyn Backend>) {
     for check in checks {
         check(&*make());
     }
+    names_may_be_long(&*make(), crate::MAX_NAME_LEN.saturating_sub(prefix_len));
 }
 
 fn name(text: &str) -> ObjectName {
@@ -283,10 +304,12 @@ fn one_of_many_deleters_wins(backend: &dyn Backend) {
     assert_eq!(deleted, 1, "one object was deleted {deleted} times");
 }
 
-fn names_may_be_long(backend: &dyn Backend) {
+fn names_may_be_long(backend: &dyn Backend, limit: usize) {
     let part = "p".repeat(crate::MAX_PART_LEN);
-    let deep = "d/".repeat(crate::MAX_NAME_LEN / 2 - 1) + "xy";
-    for long in [part.clone(), format!("{part}/{part}/{part}/{}", &part[1..]), deep] {
+    let deep = "d/".repeat(limit / 2 - 1) + "xy";
+    let mut wide = format!("{part}/{part}/{part}/{}", &part[1..]);
+    wide.truncate(limit);
+    for long in [part.clone(), wide, deep] {
         let object = name(&long);
         ok(backend.put(&object, &[b"x"]));
         assert_eq!(ok(backend.get(&object, 1)), b"x");
