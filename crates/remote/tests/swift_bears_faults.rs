@@ -69,7 +69,9 @@ fn a_wrong_password_is_tried_once_and_never_shown() {
     let fake = Fake::start();
     let mut settings = fake.settings();
     let Account::Keystone(keystone) = &mut settings.account else { panic!("no Keystone") };
-    let cinderblock_remote::swift::Identity::Password { password, .. } = &mut keystone.identity else { panic!("no password") };
+    let cinderblock_remote::swift::Identity::Password { password, .. } = &mut keystone.identity else {
+        panic!("no password")
+    };
     *password = Secret::new("correct horse");
     let swift = open(&settings);
     thread::scope(|scope| {

@@ -82,7 +82,8 @@ fn a_stream_that_is_dropped_leaves_nothing() {
 fn prefixes_keep_apart_and_foreign_names_are_shown_as_such() {
     let Some((container, settings)) = server() else { return };
     let root = unique("apart");
-    let open = |prefix: &str| Swift::open(&container, &format!("{root}{prefix}"), &settings).expect("the settings are good");
+    let open =
+        |prefix: &str| Swift::open(&container, &format!("{root}{prefix}"), &settings).expect("the settings are good");
     let (outer, inner, beside) = (open(""), open("/a"), open("/ab"));
     let name = ObjectName::new("x").expect("the name is good");
     inner.put(&name, &[b"inner"]).expect("it is new");

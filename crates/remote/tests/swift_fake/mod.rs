@@ -84,7 +84,12 @@ impl Fake {
     pub fn requests(&self) -> Vec<String> {
         let storage = |seen: &&Seen| seen.path.starts_with("/north");
         let range = |seen: &Seen| seen.headers.get("range").cloned().unwrap_or_default();
-        self.state().seen.iter().filter(storage).map(|seen| format!("{} {}", seen.method, range(seen)).trim().to_owned()).collect()
+        self.state()
+            .seen
+            .iter()
+            .filter(storage)
+            .map(|seen| format!("{} {}", seen.method, range(seen)).trim().to_owned())
+            .collect()
     }
 
     pub fn settings(&self) -> Settings {
@@ -173,7 +178,11 @@ fn serve(stream: TcpStream, state: &Mutex<State>, base: &str) -> io::Result<()> 
         }
         let cut = length != answer.body.len() as u64;
         // A HEAD's answer has the length of what a GET would bring, which is in its headers.
-        let length = if seen.method == "HEAD" && answer.status == 200 { String::new() } else { format!("Content-Length: {length}\r\n") };
+        let length = if seen.method == "HEAD" && answer.status == 200 {
+            String::new()
+        } else {
+            format!("Content-Length: {length}\r\n")
+        };
         write!(stream, "HTTP/1.1 {} X\r\n{length}{}\r\n", answer.status, answer.headers)?;
         if seen.method != "HEAD" {
             stream.write_all(&answer.body)?;
@@ -192,10 +201,9 @@ fn login(state: &mut State, seen: &Seen, base: &str) -> Reply {
         return reply(401, "", format!("not {question}"));
     }
     state.tokens += 1;
-    let endpoint = |interface: &str, region: &str| {
-        json!({"interface": interface, "region_id": region, "url": format!("{base}/{region}/v1/AUTH_x")})
-    };
-    let time = |seconds: u64| format!("2001-01-01T{:02}:{:02}:{:02}.000000Z", seconds / 3600, seconds / 60 % 60, seconds % 60);
+    let endpoint = |interface: &str, region: &str| json!({"interface": interface, "region_id": region, "url": format!("{base}/{region}/v1/AUTH_x")});
+    let time =
+        |seconds: u64| format!("2001-01-01T{:02}:{:02}:{:02}.000000Z", seconds / 3600, seconds / 60 % 60, seconds % 60);
     let body = json!({"token": {
         "issued_at": time(0),
         "expires_at": time(state.lifetime),
@@ -226,7 +234,9 @@ fn storage(state: &mut State, seen: &Seen) -> Reply {
             state.objects.remove(name);
             reply(204, "", "")
         }
-        ("HEAD", Some(bytes)) => reply(200, format!("Content-Length: {}\r\nETag: {}\r\n", bytes.len(), md5(&bytes)), ""),
+        ("HEAD", Some(bytes)) => {
+            reply(200, format!("Content-Length: {}\r\nETag: {}\r\n", bytes.len(), md5(&bytes)), "")
+        }
         (_, Some(bytes)) => match seen.headers.get("range").and_then(|range| range.strip_prefix("bytes=")) {
             None => reply(200, "", bytes),
             Some(range) => {
