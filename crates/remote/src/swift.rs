@@ -73,7 +73,8 @@ impl Swift {
     ///
     /// [`Error::Invalid`] if the container or the prefix can't be one, or a certificate is none; [`Error::Client`].
     pub fn open(container: &str, prefix: &str, settings: &Settings) -> Result<Swift, Error> {
-        let invalid = |setting: &str, problem: &str| Error::Invalid { setting: setting.to_owned(), problem: problem.to_owned() };
+        let invalid =
+            |setting: &str, problem: &str| Error::Invalid { setting: setting.to_owned(), problem: problem.to_owned() };
         let plain = (1..=MAX_CONTAINER).contains(&container.len())
             && !container.chars().any(|c| c == '/' || c.is_control())
             && !matches!(container, "." | "..");

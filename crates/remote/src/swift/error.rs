@@ -87,7 +87,9 @@ pub enum Error {
     },
 
     /// The service catalogue has no object storage for this region and interface.
-    #[error("the service catalogue has no object-store with {wanted}; it has {found}: set OS_REGION_NAME and OS_INTERFACE")]
+    #[error(
+        "the service catalogue has no object-store with {wanted}; it has {found}: set OS_REGION_NAME and OS_INTERFACE"
+    )]
     NoEndpoint {
         /// What was looked for.
         wanted: String,
