@@ -193,7 +193,8 @@ impl<S: ChunkedStorage> ChunkedBackupDriver<S> {
     fn examine_objects(&self, layer: &Layer, found: &mut Inspection) -> Result<(), Error> {
         let mut by_algorithm = std::collections::BTreeMap::new();
         let missing: std::collections::HashSet<String> = found.missing.iter().cloned().collect();
-        let size_of = |object| self.storage().object_size(&layer.container, &layer.name(object));
+        let storage = self.storage();
+        let size_of = |object: &LayerObject| storage.object_size(&layer.container, &layer.name(object));
         // Where each asks over a network, many ask at once.
         let sizes = layer.objects.chunks(SIZES_AT_ONCE).flat_map(|objects| {
             let sizes: Vec<_> = self.pool().install(|| objects.par_iter().map(&size_of).collect());
