@@ -16,6 +16,8 @@
 //! **Failures.** What may pass is tried again, with pauses that grow: connections that fail or stall, 408, 429 and 498 (after
 //! `Retry-After`), 5xx, 409, and 422, by which Swift says that the bytes it got do not have the MD5 that was sent with them. A read whose
 //! answer breaks off goes on where it was. An upload whose answer was lost is looked for before it is sent again.
+//! A delete whose answer was lost, and that finds nothing when it is tried again, has succeeded: whether the object was there before can no
+//! longer be told.
 //!
 //! | module or type | what it is |
 //! |---|---|
