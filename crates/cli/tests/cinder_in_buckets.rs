@@ -126,8 +126,10 @@ fn chains_live_in_containers(server: Server) {
 
     let volumes = volumes();
     let chain = store.chain(root, Some(&container), &volumes);
-    let line = store.fail(&missing, 1);
-    assert!(line.contains("no backup of that prefix"), "{line}");
+    let output = store.command(&[&missing[..], &words(&["--json"])].concat()).output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let inspected: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(inspected["missing"], serde_json::json!(["x_metadata"]));
 
     // Over what is there, which is longer.
     let target = store.place.file("target", &vec![7; volumes[0].len() + 1000]);
@@ -141,8 +143,9 @@ fn chains_live_in_containers(server: Server) {
     let count = number(&chain[1].0, "object_count");
     let deleted = store.json(&[words(&["cinder", "delete"]), chain[1].place(root)].concat());
     assert_eq!(number(&deleted, "deleted_objects"), count + 2, "the data, the metadata and the hashes");
-    let line = store.fail(&[words(&["cinder", "inspect"]), chain[1].place(root)].concat(), 1);
-    assert!(line.contains("missing"), "{line}");
+    let restore = words(&["cinder", "restore", "restored", "--container-root", root]);
+    let line = store.fail(&[restore, layers(&chain)].concat(), 1);
+    assert!(line.contains("no backup of that prefix"), "{line}");
     for layer in [&chain[0], &chain[2]] {
         assert_eq!(store.inspect(root, layer)["whole"], true);
     }
