@@ -342,7 +342,9 @@ fn the_real_driver_shares_a_bucket_with_ours(server: Server) {
             match side {
                 Side::Ours => {
                     let deleted = both.store.json(&[words(&["cinder", "delete"]), layer.place(root)].concat());
-                    assert!(deleted["deleted_objects"].as_u64().unwrap() >= 2 && deleted["stray"] == Value::Array(vec![]));
+                    assert!(
+                        deleted["deleted_objects"].as_u64().unwrap() >= 2 && deleted["stray"] == Value::Array(vec![])
+                    );
                 }
                 Side::Real => {
                     let question = both.question("none", &["delete", "--backup-id", text(&layer.0, "backup_id")]);
