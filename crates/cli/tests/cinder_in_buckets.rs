@@ -9,7 +9,7 @@ mod oracle;
 use std::fs;
 
 use buckets::{Server, Store};
-use common::{number, text};
+use common::{Place, number, text};
 use oracle::case::Side;
 use oracle::process::{Oracle, installed_with};
 use oracle::volume::{Change, Fill};
@@ -231,6 +231,28 @@ fn chains_go_through_repositories_on_seaweedfs() {
 #[test]
 fn chains_go_through_repositories_on_swift() {
     chains_go_through_repositories(Server::Swift);
+}
+
+/// Nothing is asked before: no server is needed.
+#[test]
+fn what_a_service_can_not_have_is_refused() {
+    let place = Place::bare();
+    place.file("volume", b"x");
+    for root in ["s3://", "swift://", "gs://", "az://"] {
+        let backup = ["cinder", "backup", "volume", "--volume-id", VOLUME, "--container-root", root];
+        let line = place.fail(&[&backup[..], &["--layout", "posix"]].concat(), 2);
+        assert!(line.contains("--layout swift"), "{line}");
+        let line = place.fail(&[&backup[..], &["--container", "22/22/2222"]].concat(), 2);
+        assert!(line.contains("no slash"), "{line}");
+        let inspect = ["cinder", "inspect", "--container-root", root, "--container", "a/b", "--prefix", "x"];
+        assert!(place.fail(&inspect, 2).contains("no slash"));
+        let restore = ["cinder", "restore", "new", "--container-root", root, "--layer", "a/b:x"];
+        assert!(place.fail(&restore, 2).contains("no slash"));
+    }
+    for root in ["s3:", "s3:///x", "ftp://", "s3://key:hunter2@bucket"] {
+        let line = place.fail(&["cinder", "restore", "new", "--container-root", root, "--layer", "a:x"], 2);
+        assert!(line.contains("--container-root: ") && !line.contains("hunter2"), "{line}");
+    }
 }
 
 /// The real driver beside ours, on the same container.
