@@ -29,6 +29,8 @@ impl Hosts {
         let service =
             |name: &str| ["AWS_", "AZURE_", "GOOGLE_", "OS_", "ST_"].iter().any(|prefix| name.starts_with(prefix));
         command.envs(std::env::vars().filter(|(name, _)| service(name)));
+        // One node: its listings show what it has acknowledged.
+        command.env("CINDERBLOCK_SWIFT_SETTLE", "0s");
         command
     }
 
@@ -119,4 +121,14 @@ fn azurite_holds_a_repository() {
 #[test]
 fn azurite_that_is_used_wrongly_says_so() {
     tells_what_is_wrong("CINDERBLOCK_TEST_AZURE");
+}
+
+#[test]
+fn swift_holds_a_repository() {
+    holds_a_repository("CINDERBLOCK_TEST_SWIFT");
+}
+
+#[test]
+fn swift_that_is_used_wrongly_says_so() {
+    tells_what_is_wrong("CINDERBLOCK_TEST_SWIFT");
 }

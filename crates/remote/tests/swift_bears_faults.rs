@@ -78,7 +78,7 @@ fn a_wrong_password_is_tried_once_and_never_shown() {
         for _ in 0..8 {
             scope.spawn(|| {
                 let error = swift.get(&name(), 10).unwrap_err();
-                assert!(matches!(error, Error::PermissionDenied { .. }), "{error:?}");
+                assert!(matches!(error, Error::AccessDenied { .. }), "{error:?}");
                 let shown = format!("{error} {error:?} {swift:?}");
                 assert!(!shown.contains("correct horse"), "{shown}");
             });
@@ -92,7 +92,7 @@ fn a_new_token_that_is_refused_too_is_final() {
     let (fake, swift) = with_object(10);
     fake.state().locked = true;
     let error = swift.size(&name()).unwrap_err();
-    assert!(matches!(error, Error::PermissionDenied { .. }), "{error:?}");
+    assert!(matches!(error, Error::AccessDenied { .. }), "{error:?}");
     assert_eq!(fake.requests().len(), 2);
     assert!(!format!("{swift:?} {error:?}").contains(PASSWORD));
 }
@@ -123,7 +123,7 @@ fn what_is_final_is_not_tried_again() {
         let error = swift.get(&name(), 10).unwrap_err();
         assert_eq!(fake.requests(), ["GET"], "{status}");
         match status {
-            403 => assert!(matches!(error, Error::PermissionDenied { .. }), "{error:?}"),
+            403 => assert!(matches!(error, Error::AccessDenied { .. }), "{error:?}"),
             413 | 507 => assert!(matches!(error, Error::NoSpace { .. }), "{error:?}"),
             _ => assert!(matches!(error, Error::Io { .. }), "{error:?}"),
         }
@@ -136,7 +136,7 @@ fn attempts_come_to_an_end() {
     let (fake, swift) = with_object(10);
     fake.state().trouble.extend(vec![Trouble::Answer(503, ""); 100]);
     let error = swift.get(&name(), 10).unwrap_err();
-    assert!(matches!(&error, Error::Io { operation: "read", .. }), "{error:?}");
+    assert!(matches!(&error, Error::Busy { operation: "read", .. }), "{error:?}");
     assert_eq!(fake.requests().len(), 5, "the first and four more");
 }
 

@@ -6,7 +6,6 @@ mod common;
 use std::sync::Arc;
 
 use cinderblock_backend::{Backend, Memory, ObjectName};
-use cinderblock_store::pack::frame;
 use cinderblock_store::{BackupId, Error, Kind, Repository};
 use common::*;
 

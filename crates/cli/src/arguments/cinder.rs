@@ -9,7 +9,8 @@ use cinderblock_store::BackupId;
 use cinderblock_store::pack::frame;
 use clap::{Args, Subcommand};
 
-use super::{UrlParser, backup};
+use super::backup;
+use super::storage::UrlParser;
 use crate::output::size;
 
 #[derive(Debug, Subcommand)]

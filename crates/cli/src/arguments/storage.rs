@@ -1,4 +1,4 @@
-//! Where a repository is, and how fast it may be used.
+//! Where a repository or Cinder's containers are, and how fast they may be used.
 
 use std::ffi::OsStr;
 use std::num::NonZeroU64;

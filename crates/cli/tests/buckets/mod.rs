@@ -15,6 +15,16 @@ pub enum Server {
     Swift,
 }
 
+impl Server {
+    /// The Python module that Cinder's driver for it needs.
+    pub fn module(self) -> &'static str {
+        match self {
+            Server::S3 => "boto3",
+            Server::Swift => "swiftclient",
+        }
+    }
+}
+
 /// A server, and a folder for what is done beside it.
 pub struct Store {
     pub place: Place,
@@ -60,6 +70,8 @@ impl Store {
 
     pub fn command(&self, arguments: &[String]) -> Command {
         let mut command = self.place.command(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
+        // One node: its listings show what it has acknowledged.
+        command.env("CINDERBLOCK_SWIFT_SETTLE", "0s");
         command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         command
     }
