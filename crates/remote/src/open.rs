@@ -48,7 +48,7 @@ pub fn create(place: &Place, settings: &Settings) -> Result<Arc<dyn Backend>, Er
     }
 }
 
-fn open_container(
+pub(crate) fn open_container(
     environment: &Environment,
     container: &Container,
     settings: &Settings,

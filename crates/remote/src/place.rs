@@ -99,7 +99,7 @@ pub enum Service {
 }
 
 impl Service {
-    const ALL: [Service; 4] = [Service::S3, Service::Gcs, Service::Azure, Service::Swift];
+    pub(crate) const ALL: [Service; 4] = [Service::S3, Service::Gcs, Service::Azure, Service::Swift];
 
     /// What stands before `://`.
     pub fn scheme(self) -> &'static str {
@@ -116,6 +116,15 @@ impl Service {
         match self {
             Service::S3 | Service::Gcs => "bucket",
             Service::Azure | Service::Swift => "container",
+        }
+    }
+
+    /// The most memory that a writer of a backend on it takes, in bytes: see
+    /// [`create`](cinderblock_backend::Backend::create).
+    pub fn writer_bytes(self) -> usize {
+        match self {
+            Service::S3 | Service::Gcs | Service::Azure => crate::bucket::WRITER_BYTES,
+            Service::Swift => crate::swift::WRITE_BUFFER,
         }
     }
 

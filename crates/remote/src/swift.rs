@@ -45,6 +45,7 @@ use tokio::runtime::Runtime;
 
 pub use error::Error;
 pub use secret::Secret;
+pub(crate) use settings::WRITE_BUFFER;
 pub use settings::{Account, Credential, Domain, Identity, Keystone, Project, Settings, User};
 
 use client::Client;
@@ -86,6 +87,15 @@ impl Swift {
             Err(other) => return Err(invalid("the prefix", &other.to_string())),
         }
         Ok(Swift { client: Arc::new(Client::new(container, prefix, settings)?) })
+    }
+
+    /// Makes the container, with the cluster's own storage policy. That it is there already is no error.
+    ///
+    /// # Errors
+    ///
+    /// What Swift says.
+    pub fn make(&self) -> Result<(), BackendError> {
+        self.client.wait(self.client.make())?.map_err(|error| error.of("make", self.location()))
     }
 }
 

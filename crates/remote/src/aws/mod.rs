@@ -1,6 +1,7 @@
 //! `s3://`: Amazon S3, and whatever speaks its protocol.
 
 mod credentials;
+mod making;
 mod profile;
 
 use std::sync::Arc;
@@ -8,6 +9,7 @@ use std::sync::Arc;
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey, Checksum, S3ConditionalPut};
 
 use self::credentials::Explained;
+pub(crate) use self::making::make_bucket;
 use self::profile::Profile;
 use crate::bucket::{Stores, Words};
 use crate::http::{Connector, Integrity};
@@ -16,21 +18,24 @@ use crate::{Bucket, Container, Environment, Error, Settings};
 
 /// A bucket, with endpoint and credentials from the environment and the files of AWS's own tools.
 pub(crate) fn open(environment: &Environment, container: &Container, settings: &Settings) -> Result<Bucket, Error> {
-    let failed = |source: object_store::Error| Error::Client {
-        location: container.to_string(),
-        variables: "AWS_",
-        source: source.into(),
-    };
-    let configured = configure(environment, container, settings)?;
-    // Where credentials come from a service, it is asked a few times only: a host that has no such service, which is what
-    // forgotten variables look like, would wait for minutes.
-    let asking = configured.clone().with_retry(retries_of_credentials(settings)).build().map_err(failed)?;
-    let credentials = Arc::new(Explained(Arc::clone(asking.credentials())));
-    let configured = configured.with_credentials(credentials);
+    let failed = |source| cannot_use(container, source);
+    let configured = with_credentials(configure(environment, container, settings)?, settings).map_err(failed)?;
     let once = Arc::new(configured.clone().with_retry(no_retries()).build().map_err(failed)?);
     let patient = Arc::new(configured.with_retry(retries(settings)).build().map_err(failed)?);
     let stores = Stores { once: once.clone(), patient, pages: Some(once) };
     Bucket::on(stores, container.prefix(), container.to_string(), Words::of(container.service()), settings)
+}
+
+fn cannot_use(container: &Container, source: object_store::Error) -> Error {
+    Error::Client { location: container.to_string(), variables: "AWS_", source: source.into() }
+}
+
+/// Where credentials come from a service, it is asked a few times only: a host that has no such service, which is what forgotten
+/// variables look like, would wait for minutes.
+fn with_credentials(configured: AmazonS3Builder, settings: &Settings) -> object_store::Result<AmazonS3Builder> {
+    let asking = configured.clone().with_retry(retries_of_credentials(settings)).build()?;
+    let credentials = Arc::new(Explained(Arc::clone(asking.credentials())));
+    Ok(configured.with_credentials(credentials))
 }
 
 /// What the environment and the files say, and on top of it what we rely on.

@@ -23,6 +23,7 @@ use self::fault::Fault;
 pub(crate) use self::fault::Words;
 use self::single_file::SingleFile;
 use self::writer::BucketWriter;
+pub(crate) use self::writer::WRITER_BYTES;
 use crate::retry::Tries;
 use crate::{Settings, runtime};
 

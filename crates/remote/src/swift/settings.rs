@@ -16,6 +16,9 @@ const SETTLE_DELAY: Duration = Duration::from_secs(60);
 /// The variable that says how long a listing may lag.
 const SETTLE_VARIABLE: &str = "CINDERBLOCK_SWIFT_SETTLE";
 
+/// How many bytes of a stream are held, where nobody says otherwise.
+pub(crate) const WRITE_BUFFER: usize = 64 * 1024 * 1024;
+
 /// How one proves who one is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -153,7 +156,7 @@ impl Settings {
             ca_file: None,
             verify: true,
             settle_delay: SETTLE_DELAY,
-            write_buffer: 64 * 1024 * 1024,
+            write_buffer: WRITE_BUFFER,
             page: 1000,
             http: crate::Settings::default(),
         }

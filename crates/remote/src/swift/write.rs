@@ -98,6 +98,17 @@ impl Client {
         }
     }
 
+    /// Makes the container, or finds it there.
+    pub(super) async fn make(&self) -> Result<(), Error> {
+        let request = Request { method: Method::PUT, ..Request::default() };
+        let answer = self.execute(&request, &mut self.tries()).await?;
+        match answer.status() {
+            // 201: it is new; 202: it was there.
+            200..300 => Ok(()),
+            _ => Err(self.answer_error(&request, answer.response).await),
+        }
+    }
+
     async fn stored(&self, name: &ObjectName, size: u64, md5: &str) -> Result<Stored, Error> {
         match self.head(name).await {
             Ok((stored, etag)) if stored == size && etag.eq_ignore_ascii_case(md5) => Ok(Stored::ThisOne),
