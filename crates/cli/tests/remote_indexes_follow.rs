@@ -1,0 +1,138 @@
+//! Each host's index follows the others', segment by segment, and is made anew where it is of no use.
+
+mod common;
+#[macro_use]
+mod remote;
+
+use std::fs;
+use std::path::Path;
+
+use cinderblock_benches::proxy::{Faults, Proxy};
+use common::{MIB, Place, noise, number, text};
+use remote::Store;
+use serde_json::json;
+
+on_each_store!(an_index_reads_only_segments_that_it_does_not_have, an_index_that_is_of_no_use_is_made_anew);
+
+fn gets(proxy: &Proxy) -> u64 {
+    proxy.counts().requests.get("GET").copied().unwrap_or(0)
+}
+
+/// GETs of a backup that finds all its data through the index of a cache folder.
+fn gets_with(proxy: &Proxy, place: &Place, cache: &str) -> u64 {
+    let before = gets(proxy);
+    let backup = place.json(&["--cache-dir", cache, "backup", "old", "--volume-id", "v", "--parent", "none"]);
+    assert_eq!(number(&backup, "new_chunks"), 0, "{backup}");
+    gets(proxy) - before
+}
+
+/// Counts requests, not time.
+fn an_index_reads_only_segments_that_it_does_not_have(store: &Store) {
+    const SEGMENTS: u64 = 12;
+    let here = store.place();
+    let url = here.repository().display().to_string();
+    let mut made = 0;
+    let mut add_segments = |number: u64| {
+        for _ in 0..number {
+            made += 1;
+            here.file("new", &noise(1000 + made, 40_000));
+            here.backup("new", &format!("new-{made}"));
+        }
+    };
+    here.file("old", &noise(1, 100_000));
+    here.backup("old", "v");
+    add_segments(SEGMENTS);
+
+    let (proxy, through) = store.through_proxy(Faults::default());
+    let host = through.place_at(&url);
+    host.file("old", &noise(1, 100_000));
+    let known = gets_with(&proxy, &host, "a");
+    let current = gets_with(&proxy, &host, "a");
+    assert_eq!(known - current, SEGMENTS + 1, "a new host reads every segment once");
+    assert_eq!(gets_with(&proxy, &host, "a"), current, "with nothing new it reads none");
+    for new in [1, 3] {
+        add_segments(new);
+        assert_eq!(gets_with(&proxy, &host, "a") - current, new, "only what is new");
+        assert_eq!(gets_with(&proxy, &host, "a"), current);
+    }
+    // What two hosts have stored since, each finds of the other.
+    for (from, to) in [(&here, &host), (&host, &here)] {
+        let volume = noise(if std::ptr::eq(from, &here) { 5 } else { 6 }, MIB);
+        from.file("news", &volume);
+        assert!(number(&from.backup("news", "news"), "new_chunks") > 0);
+        to.file("news", &volume);
+        assert_eq!(number(&to.backup("news", "news-again"), "new_chunks"), 0);
+    }
+    assert!(proxy.counts().faults.is_empty());
+}
+
+/// Writes garbage over all files of a folder.
+fn spoil(folder: &Path) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() { spoil(&path) } else { fs::write(path, b"garbage").unwrap() }
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let (path, name) = entry.map(|entry| (entry.path(), entry.file_name())).unwrap();
+        if path.is_dir() { copy(&path, &to.join(name)) } else { drop(fs::copy(path, to.join(name)).unwrap()) }
+    }
+}
+
+/// The folder of the one repository that a cache folder has.
+fn only_folder(cache: &Path) -> std::path::PathBuf {
+    let mut folders = fs::read_dir(cache).unwrap();
+    let folder = folders.next().unwrap().unwrap().path();
+    assert!(folders.next().is_none());
+    folder
+}
+
+fn an_index_that_is_of_no_use_is_made_anew(store: &Store) {
+    let place = store.place();
+    let mut made = Vec::new();
+    let mut fill = |seed| {
+        let volume = noise(seed, MIB);
+        place.file("volume", &volume);
+        made.push((text(&place.backup("volume", &format!("v{seed}")), "backup_id").to_owned(), volume));
+    };
+    fill(1);
+    copy(&place.cache(), &place.path("stale"));
+    fill(2);
+    fill(3);
+
+    // Of another repository, under the name of this one's.
+    let other = store.place();
+    other.file("volume", &noise(77, MIB));
+    other.backup("volume", "v");
+    let own = only_folder(&place.cache());
+    copy(&only_folder(&other.cache()), &place.path("foreign").join(own.file_name().unwrap()));
+    copy(&place.cache(), &place.path("spoilt"));
+    spoil(&place.path("spoilt"));
+    // One that knows packs which were collected since.
+    let gone = text(&place.json(&["list", "--volume-id", "v2"])[0], "backup_id").to_owned();
+    copy(&place.cache(), &place.path("before-gc"));
+    place.succeed(&["-q", "delete", &gone]);
+    place.json(&["gc", "--grace", "1s", "--repack-below", "100"]);
+    made.retain(|(id, _)| *id != gone);
+
+    for cache in ["cache", "lost", "stale", "foreign", "spoilt", "before-gc"] {
+        for (id, volume) in &made {
+            place.succeed(&["-q", "--cache-dir", cache, "restore", id, "restored"]);
+            assert!(fs::read(place.path("restored")).unwrap() == *volume, "{cache}");
+            fs::remove_file(place.path("restored")).unwrap();
+            place.file("volume", volume);
+            let again = place.json(&["--cache-dir", cache, "backup", "volume", "--volume-id", "w", "--parent", "none"]);
+            assert_eq!(number(&again, "new_chunks"), 0, "{cache}: {again}");
+        }
+        // What only this cache may still believe to be there is stored again.
+        place.file("volume", &noise(2, MIB));
+        let back = place.json(&["--cache-dir", cache, "backup", "volume", "--volume-id", "x", "--parent", "none"]);
+        assert!(number(&back, "new_chunks") > 0, "{cache}: {back}");
+        assert_eq!(place.json(&["--cache-dir", cache, "verify", "--read-data"])["clean"], json!(true));
+        place.succeed(&["-q", "delete", text(&back, "backup_id")]);
+        place.json(&["--cache-dir", "collector", "gc", "--grace", "1s", "--repack-below", "100"]);
+    }
+}
