@@ -17,13 +17,13 @@ use cinderblock_benches::proxy::{Faults, Proxy, Settings};
 use crate::common::Place;
 use crate::common::objects::Objects;
 
-/// Runs a scenario on each store, as `scenario::s3` and `scenario::swift`.
+/// Runs a scenario on each store, as `scenario::seaweedfs` and `scenario::swift`.
 #[macro_export]
 macro_rules! on_each_store {
     ($($scenario:ident),* $(,)?) => {
         $(mod $scenario {
             #[test]
-            fn s3() {
+            fn seaweedfs() {
                 $crate::remote::Store::s3().iter().for_each(super::$scenario);
             }
 
