@@ -308,7 +308,8 @@ impl TypedValueParser for PlaceParser {
 
 /// Bytes per second.
 fn rate(text: &str) -> Result<NonZeroU64, String> {
-    let bytes = size::parse(text.strip_suffix("/s").unwrap_or(text)).ok_or("write it like 500K or 20MiB, for a second")?;
+    let bytes =
+        size::parse(text.strip_suffix("/s").unwrap_or(text)).ok_or("write it like 500K or 20MiB, for a second")?;
     NonZeroU64::new(bytes).ok_or_else(|| "with nothing in a second, nothing would ever end".to_owned())
 }
 

@@ -38,7 +38,9 @@ impl<'a> Context<'a> {
     /// Where the repository is.
     pub fn place(&self) -> Result<&Place, Usage> {
         let place = self.options.repo.as_ref();
-        place.ok_or_else(|| Usage("no repository given: use --repo DIR or --repo URL, or set CINDERBLOCK_REPO".to_owned()))
+        place.ok_or_else(|| {
+            Usage("no repository given: use --repo DIR or --repo URL, or set CINDERBLOCK_REPO".to_owned())
+        })
     }
 
     /// Opens the repository.

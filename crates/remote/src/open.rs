@@ -109,5 +109,9 @@ pub(crate) fn retries(settings: &Settings) -> RetryConfig {
 
 /// Services that give credentials are near.
 pub(crate) fn retries_of_credentials(settings: &Settings) -> RetryConfig {
-    RetryConfig { max_retries: settings.retries.min(2) as usize, retry_timeout: Duration::from_secs(10), ..retries(settings) }
+    RetryConfig {
+        max_retries: settings.retries.min(2) as usize,
+        retry_timeout: Duration::from_secs(10),
+        ..retries(settings)
+    }
 }

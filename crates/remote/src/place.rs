@@ -57,7 +57,9 @@ pub enum PlaceError {
     },
 
     /// The container's name can't be one.
-    #[error("the name of the {container} is not valid: it has 1 to 255 of A-Z a-z 0-9 . _ -, and begins with none of . _ -")]
+    #[error(
+        "the name of the {container} is not valid: it has 1 to 255 of A-Z a-z 0-9 . _ -, and begins with none of . _ -"
+    )]
     ContainerName {
         /// The service's word for a container.
         container: &'static str,
@@ -133,7 +135,9 @@ impl Service {
         match self {
             Service::S3 => "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE",
             Service::Gcs => "set GOOGLE_APPLICATION_CREDENTIALS",
-            Service::Azure => "set AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY, or AZURE_STORAGE_SAS_TOKEN",
+            Service::Azure => {
+                "set AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY, or AZURE_STORAGE_SAS_TOKEN"
+            }
             Service::Swift => "set OS_CLOUD, or OS_AUTH_URL, OS_USERNAME, OS_PASSWORD and OS_PROJECT_NAME",
         }
     }
@@ -370,7 +374,8 @@ mod tests {
         for text in ["s3://b:9000/x", "s3://-b", "s3://.b", "s3://b%20", "s3://ü/x", "s3://b c"] {
             assert!(matches!(parsed(text), Err(PlaceError::ContainerName { .. })), "{text}");
         }
-        for text in ["s3://b/..", "s3://b/a/../c", "s3://b/a//c", "s3://b//", "s3://b/.a", "s3://b/a%2fc", "s3://b/ä"] {
+        for text in ["s3://b/..", "s3://b/a/../c", "s3://b/a//c", "s3://b//", "s3://b/.a", "s3://b/a%2fc", "s3://b/ä"]
+        {
             assert!(matches!(parsed(text), Err(PlaceError::Prefix { .. })), "{text}");
         }
         for text in ["file://host/srv", "file://srv/../x", "file:///srv/../x"] {
@@ -381,7 +386,9 @@ mod tests {
 
     #[test]
     fn a_password_is_in_no_message() {
-        for text in ["s3://key:hunter2@b/x", "s3://b/x?secret=hunter2", "ftp://u:hunter2@h", "s3://hunter2@", "s3://hunter2:/"] {
+        for text in
+            ["s3://key:hunter2@b/x", "s3://b/x?secret=hunter2", "ftp://u:hunter2@h", "s3://hunter2@", "s3://hunter2:/"]
+        {
             let error = parsed(text).unwrap_err();
             assert!(!format!("{error} {error:?}").contains("hunter2"), "{error}");
         }

@@ -7,7 +7,7 @@ mod servers;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use cinderblock_backend::conformance;
+use cinderblock_backend::{Backend as _, ObjectName, conformance};
 use cinderblock_remote::{Bucket, Place, Settings};
 use object_store::memory::InMemory;
 
@@ -25,21 +25,19 @@ fn a_bucket_in_memory_conforms() {
 fn prefixes_are_kept_apart() {
     let store = Arc::new(InMemory::new());
     let bucket = |prefix| Bucket::new(store.clone(), prefix, "memory", &Settings::default()).unwrap();
-    let _neighbours: Vec<Bucket> = ["p", "p/q", "pq"].into_iter().map(bucket).collect();
-    for neighbour in &_neighbours {
-        use cinderblock_backend::{Backend as _, ObjectName};
-        neighbour.put(&ObjectName::new("only-mine").unwrap(), &[neighbour.location().as_bytes()]).unwrap();
+    let neighbours: Vec<Bucket> = ["p", "p/q", "pq"].into_iter().map(bucket).collect();
+    for neighbour in &neighbours {
+        neighbour.put(&ObjectName::new("only-mine").unwrap(), &[b"mine"]).unwrap();
     }
     let seen = |bucket: &Bucket| {
-        use cinderblock_backend::Backend as _;
         let mut names = Vec::new();
         bucket.list("", &mut |object| Ok(names.push(object.name.to_string()))).unwrap();
         names.sort();
         names
     };
-    assert_eq!(seen(&_neighbours[0]), ["only-mine", "q/only-mine"]);
-    assert_eq!(seen(&_neighbours[1]), ["only-mine"]);
-    assert_eq!(seen(&_neighbours[2]), ["only-mine"]);
+    assert_eq!(seen(&neighbours[0]), ["only-mine", "q/only-mine"]);
+    assert_eq!(seen(&neighbours[1]), ["only-mine"]);
+    assert_eq!(seen(&neighbours[2]), ["only-mine"]);
 }
 
 /// Runs the suite in the container that an environment variable names. Each check has a prefix of its own there.

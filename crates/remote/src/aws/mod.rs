@@ -39,11 +39,7 @@ fn with_credentials(configured: AmazonS3Builder, settings: &Settings) -> object_
 }
 
 /// What the environment and the files say, and on top of it what we rely on.
-fn configure(
-    environment: &Environment,
-    container: &Container,
-    settings: &Settings,
-) -> Result<AmazonS3Builder, Error> {
+fn configure(environment: &Environment, container: &Container, settings: &Settings) -> Result<AmazonS3Builder, Error> {
     let mut builder = AmazonS3Builder::new();
     for (variable, value) in environment.with_prefix("AWS_") {
         if let Ok(key) = variable.to_ascii_lowercase().parse::<AmazonS3ConfigKey>() {
@@ -106,7 +102,6 @@ fn asks_a_service(builder: &AmazonS3Builder) -> bool {
     keys.iter().any(|key| builder.get_config_value(key).is_some())
 }
 
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -166,7 +161,8 @@ mod tests {
     fn profiles_give_what_the_environment_does_not() {
         let folder = tempfile::tempdir().unwrap();
         let (config, shared) = (folder.path().join("config"), folder.path().join("credentials"));
-        let text = "[default]\nregion = us-west-2\n[profile far]\nregion=eu-west-1\nendpoint_url = http://far.example:9000\n";
+        let text =
+            "[default]\nregion = us-west-2\n[profile far]\nregion=eu-west-1\nendpoint_url = http://far.example:9000\n";
         std::fs::write(&config, text).unwrap();
         let text = "[default]\naws_access_key_id=dk\naws_secret_access_key=ds\n[far]\naws_access_key_id = fk\naws_secret_access_key = f/+s\\n\n";
         std::fs::write(&shared, text).unwrap();
