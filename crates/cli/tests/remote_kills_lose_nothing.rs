@@ -1,7 +1,7 @@
 //! Processes of all commands at once on two repositories in a bucket, killed at random instants. See `killed_processes_lose_nothing`,
 //! which does the same in folders.
 //!
-//! `KILLS=1000` kills more (`make kill-remote`); `SEED=n` repeats the choices of a seed.
+//! `KILLS=1000` kills more (`make test-remote KILLS=1000`); `SEED=n` repeats the choices of a seed.
 
 mod common;
 mod killing;
