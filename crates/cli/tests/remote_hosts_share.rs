@@ -67,7 +67,7 @@ fn three_hosts_back_up_while_others_delete_and_collect(store: &Store) {
         let (place, collections, freed, at_work) = (store.place_at(&url), &collections, &freed, &at_work);
         scope.spawn(move || {
             while at_work.load(Ordering::Acquire) > 0 {
-                let collected = place.json(&["gc", "--grace", "3s", "--repack-below", "100"]);
+                let collected = place.json(&["-q", "gc", "--grace", "3s", "--repack-below", "100"]);
                 assert_eq!(number(&collected, "missing_chunks"), 0, "{collected}");
                 assert_eq!((&collected["damage"], &collected["doubts"]), (&json!([]), &json!([])), "{collected}");
                 assert_eq!(collected["ended"], json!([]), "nobody was silent: {collected}");
