@@ -37,6 +37,7 @@ test: deps ## Run all tests, those in the documentation too; installs Cinder onc
 	@$(MAKE) test-remote
 
 # Each server is installed once (250 MB together), started in a temporary folder, and stopped. Where that fails, its tests are skipped.
+# KILLS=1000 CRASHES=50 FAULTY=50 ROUNDS=20 for hours of kills, crashes, bad lines and hosts side by side; SEED=n for the choices of an earlier run.
 test-remote: deps ## Run the tests of buckets on servers of their own: SeaweedFS, moto, Azurite, OpenStack Swift
 	@tools/test-remote
 

@@ -84,4 +84,4 @@ stop_all() {
     done
 }
 
-usage() { fail "use: tools/servers/$name start DIR [PORT] | stop DIR"; }
+usage() { fail "use: tools/servers/$name ${use:-start DIR [PORT] | stop DIR}"; }

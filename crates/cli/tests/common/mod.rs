@@ -3,6 +3,9 @@
 // Every file of tests uses a part of this.
 #![allow(dead_code)]
 
+pub mod objects;
+
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::fs::FileExt;
@@ -16,15 +19,28 @@ use tempfile::TempDir;
 pub const CHUNK: usize = 32 << 10;
 pub const MIB: usize = 1 << 20;
 
-/// A folder with a repository, a cache folder and whatever the test needs, removed at its end.
+/// A folder with a repository, a cache folder and whatever the test needs, removed at its end. The repository may be elsewhere.
 pub struct Place {
     folder: TempDir,
+    /// A path or a URL.
+    repository: OsString,
+    /// Further variables of its commands.
+    environment: Vec<(String, String)>,
 }
 
 impl Place {
     /// With nothing in it.
     pub fn bare() -> Self {
-        Self { folder: tempfile::tempdir().unwrap() }
+        Self::in_folder(tempfile::tempdir().unwrap())
+    }
+
+    fn in_folder(folder: TempDir) -> Self {
+        Self { repository: folder.path().join("repository").into(), folder, environment: Vec::new() }
+    }
+
+    /// With its repository at a URL, which its commands reach with these variables.
+    pub fn with_repository_at(self, url: &str, environment: &[(String, String)]) -> Self {
+        Self { repository: url.into(), environment: environment.to_vec(), ..self }
     }
 
     /// With nothing in it, on a RAM disk where there is one with a gigabyte to spare and TMPDIR names no other place.
@@ -34,7 +50,7 @@ impl Place {
         if std::env::var_os("TMPDIR").is_some() || spare < 1 << 30 {
             return Self::bare();
         }
-        Self { folder: tempfile::tempdir_in(disk).unwrap() }
+        Self::in_folder(tempfile::tempdir_in(disk).unwrap())
     }
 
     /// With a new repository.
@@ -48,8 +64,14 @@ impl Place {
         self.folder.path().join(name)
     }
 
+    /// The repository's folder, or its URL.
     pub fn repository(&self) -> PathBuf {
-        self.path("repository")
+        PathBuf::from(&self.repository)
+    }
+
+    /// The variables with which its commands reach a repository that is elsewhere.
+    pub fn environment(&self) -> &[(String, String)] {
+        &self.environment
     }
 
     pub fn cache(&self) -> PathBuf {
@@ -65,6 +87,7 @@ impl Place {
             .env("RUST_BACKTRACE", "full")
             .env("CINDERBLOCK_REPO", self.repository())
             .env("CINDERBLOCK_CACHE_DIR", self.cache())
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .current_dir(self.folder.path())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

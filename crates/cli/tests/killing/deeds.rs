@@ -77,6 +77,8 @@ impl Deed {
 /// Two repositories, the second one for copies, and what ought to be in them.
 pub struct World {
     pub place: Place,
+    /// The second repository: a path or a URL.
+    pub second: String,
     pub chance: Chance,
     pub here: Model,
     pub away: Model,
@@ -99,17 +101,32 @@ const VOLUMES: [&str; 4] = ["a", "b", "c", "d"];
 /// Each with an index of its own, as if they were hosts.
 const CACHES: [&str; 2] = ["cache", "cache-2"];
 
-/// Settings of a collector for [`CollectAtOnce`](Deed::CollectAtOnce): folder, cache folder, milliseconds.
+/// Settings of a collector for [`CollectAtOnce`](Deed::CollectAtOnce): repository, cache folder, milliseconds.
 pub const AT_ONCE: &str = "CINDERBLOCK_TEST_COLLECT_AT_ONCE";
 
 impl World {
     pub fn new(seed: u64) -> Self {
         let place = Place::in_memory();
         place.succeed(&["init"]);
-        let away = place.path("away");
-        place.succeed(&["init", "--repo", away.to_str().unwrap()]);
+        let second = place.path("away").to_str().unwrap().to_owned();
+        place.succeed(&["init", "--repo", &second]);
+        Self::of(seed, place, second)
+    }
+
+    /// With a place's repository and a second one, both of which are there and empty.
+    pub fn of(seed: u64, place: Place, second: String) -> Self {
         fs::create_dir(place.path("targets")).unwrap();
-        Self { place, chance: Chance::new(seed), here: Model::default(), away: Model::default(), names: 0 }
+        Self { place, second, chance: Chance::new(seed), here: Model::default(), away: Model::default(), names: 0 }
+    }
+
+    /// The arguments that name one of the repositories.
+    pub fn repository(&self, away: bool) -> Vec<&str> {
+        if away { vec!["--repo", &self.second] } else { Vec::new() }
+    }
+
+    /// The path or the URL of one of the repositories.
+    pub fn location(&self, away: bool) -> String {
+        if away { self.second.clone() } else { self.place.repository().to_str().unwrap().to_owned() }
     }
 
     /// The processes of a round, and what each of them has to reckon with.
@@ -200,7 +217,8 @@ impl World {
         let place = &self.place;
         let cache = CACHES[self.chance.below(CACHES.len())];
         let mut options = vec!["--json", "--memory", "96M", "--threads", "2", "--cache-dir", cache];
-        let in_away = |away: &bool| if *away { vec!["--repo", "away"] } else { Vec::new() };
+        let second = self.second.as_str();
+        let in_away = |away: &bool| if *away { vec!["--repo", second] } else { Vec::new() };
         let keep;
         match deed {
             Deed::Backup { id } => {
@@ -243,7 +261,7 @@ impl World {
                 options.extend(in_away(away));
                 options.extend(["repair", "--read-data"]);
             }
-            Deed::Copy => options.extend(["copy", "--to", "away", "--all"]),
+            Deed::Copy => options.extend(["copy", "--to", second, "--all"]),
             Deed::RebuildIndex => options.push("rebuild-index"),
             Deed::List => options.push("list"),
             Deed::Stats => options.push("stats"),
@@ -253,10 +271,10 @@ impl World {
 
     /// A process of this very program, which collects garbage and waits for nobody who was silent for so many milliseconds.
     pub fn collect_at_once(&self, away: bool, cache: &str, patience: u64) -> Command {
-        let folder = if away { self.place.path("away") } else { self.place.repository() };
-        let order = format!("{}\n{}\n{patience}", folder.display(), self.place.path(cache).display());
+        let order = format!("{}\n{}\n{patience}", self.location(away), self.place.path(cache).display());
         let mut process = Command::new(std::env::current_exe().unwrap());
         process.args(["--ignored", "--exact", "collect_at_once", "--nocapture"]).env(AT_ONCE, order);
+        process.envs(self.place.environment().iter().map(|(name, value)| (name, value)));
         process.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         process
     }

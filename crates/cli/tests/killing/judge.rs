@@ -136,7 +136,7 @@ impl World {
     pub fn settle(&mut self, meanwhile: &Meanwhile, cache: &str) {
         let listed = self.list(&["--cache-dir", cache]);
         self.here.settle(&listed, &meanwhile.pruned);
-        let listed = self.list(&["--cache-dir", cache, "--repo", "away"]);
+        let listed = self.list(&[&self.repository(true)[..], &["--cache-dir", cache]].concat());
         // A copy that was killed may have been made.
         for backup in &listed {
             let known = model::Known { state: State::MayBeMade, ..self.here.0[&backup.id].clone() };
@@ -148,8 +148,8 @@ impl World {
         let going = self.away.0.iter_mut().filter(|(id, _)| meanwhile.deleting_away.contains(*id));
         going.for_each(|(_, known)| known.state = State::MayBeGone);
         self.away.settle(&listed, &Default::default());
-        for repository in [&[][..], &["--repo", "away"]] {
-            let verified = self.place.json(&[repository, &["--cache-dir", cache, "verify", "--read-data"]].concat());
+        for repository in [false, true].map(|away| self.repository(away)) {
+            let verified = self.place.json(&[&repository[..], &["--cache-dir", cache, "verify", "--read-data"]].concat());
             assert_eq!(verified["clean"], Value::Bool(true), "{verified}");
         }
     }
@@ -166,9 +166,9 @@ impl World {
 
     /// Restores all backups of both repositories, and compares them byte for byte.
     pub fn restore_all(&self, cache: &str) {
-        for (repository, model) in [(&[][..], &self.here), (&["--repo", "away"], &self.away)] {
+        for (repository, model) in [(self.repository(false), &self.here), (self.repository(true), &self.away)] {
             for id in model.made() {
-                self.place.succeed(&[repository, &["-q", "--cache-dir", cache, "restore", &id, "restored"]].concat());
+                self.place.succeed(&[&repository[..], &["-q", "--cache-dir", cache, "restore", &id, "restored"]].concat());
                 let restored = fs::read(self.place.path("restored")).unwrap();
                 assert!(restored == model::bytes(&model.0[&id].content), "backup {id} has other bytes");
                 fs::remove_file(self.place.path("restored")).unwrap();
