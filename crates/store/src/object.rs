@@ -43,6 +43,10 @@ pub enum Kind {
     Damage = 10,
     /// How far the reading of all stored data has come.
     Cursor = 11,
+    /// The word of a session that it has ended, where it can't remove its announcement.
+    Ended = 12,
+    /// How long objects are kept from being deleted.
+    Policy = 13,
 }
 
 impl Kind {
@@ -51,6 +55,7 @@ impl Kind {
     fn limit(self) -> u64 {
         match self {
             Kind::Session | Kind::Mark | Kind::Fence | Kind::Tombstone | Kind::Damage | Kind::Cursor => 64 << 10,
+            Kind::Ended | Kind::Policy => 64 << 10,
             _ => 16 << 20,
         }
     }
@@ -68,6 +73,8 @@ impl Kind {
             Kind::Tombstone,
             Kind::Damage,
             Kind::Cursor,
+            Kind::Ended,
+            Kind::Policy,
         ];
         kinds.into_iter().find(|kind| *kind as u8 == byte)
     }

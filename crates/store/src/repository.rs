@@ -78,6 +78,8 @@ pub struct Repository {
     opening: Mutex<()>,
     /// Whether the objects were seen to be this repository's.
     pub(crate) identified: AtomicBool,
+    /// Whether the storage refused to delete what a session left.
+    pub(crate) deletes_refused: AtomicBool,
 }
 
 /// The index, or nothing where the repository had no packs when it was looked at.
@@ -156,6 +158,7 @@ impl Repository {
             generation: AtomicU64::new(0),
             opening: Mutex::default(),
             identified: AtomicBool::new(false),
+            deletes_refused: AtomicBool::new(false),
         })
     }
 
@@ -181,6 +184,11 @@ impl Repository {
     /// The storage that it is in.
     pub fn backend(&self) -> &dyn Backend {
         &*self.backend
+    }
+
+    /// Whether the storage refused to delete what a session of this process left when it ended. A collector removes that.
+    pub fn deletes_refused(&self) -> bool {
+        self.deletes_refused.load(Ordering::Relaxed)
     }
 
     /// Folder of this host's index of this repository.

@@ -20,7 +20,7 @@ use crate::record;
 use crate::repository::Repository;
 use crate::sabotage::{Step, skips};
 use crate::session::Session;
-use crate::session::announcement::Role;
+use crate::session::announcement::{Role, SessionInfo};
 
 /// Times that a collector marks again because another one moved what it had marked.
 const MAX_ROUNDS: usize = 8;
@@ -47,6 +47,7 @@ impl Repository {
         self.refresh_index()?;
         let waiter = Waiter { repository: self, collector: session.id(), options, observer };
         let mut run = Run { repository: self, session: &session, waiter, observer, report };
+        run.waiter.remove_ended()?;
         run.waiter.remove_old_collectors()?;
         run.report.ended = run.waiter.end_old_writers()?;
         let begun: BTreeSet<CollectionId> = collection::list(self.backend(), self.id())?.into_keys().collect();
@@ -102,7 +103,8 @@ struct Survey {
 impl Survey {
     fn make(repository: &Repository, observer: &Observer<'_>) -> Result<Self, Error> {
         let packs = listing::packs(repository.backend())?;
-        let at_work = repository.sessions()?.into_iter().map(|session| session.id).collect();
+        let sessions = repository.sessions()?.into_iter().filter(SessionInfo::is_at_work);
+        let at_work = sessions.map(|session| session.id).collect();
         let marking = Marking::complete(repository, observer)?;
         let collections = collection::list(repository.backend(), repository.id())?;
         Ok(Self { packs, at_work, marking, condemned: collections.into_values().flatten().collect() })

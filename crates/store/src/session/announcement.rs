@@ -1,6 +1,6 @@
 //! What sessions say about themselves.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bincode::{Decode, Encode};
 use cinderblock_backend::Backend;
@@ -10,6 +10,7 @@ use crate::error::Error;
 use crate::id::{CollectionId, RepositoryId, SessionId};
 use crate::layout;
 use crate::object::{HEADER_BYTES, Header, Kind, get_envelope, put_envelope};
+use crate::session::ending;
 use crate::time::Timestamp;
 
 /// Longest text about what a session does.
@@ -131,6 +132,9 @@ pub struct SessionInfo {
     pub damaged: bool,
     /// Version of the protocol between writers and collectors that it keeps to; 0 is one that looks for no fences.
     pub protocol: u32,
+    /// Whether it said that it has ended, because it could not remove its announcement, which is not read then: a collector
+    /// removes it.
+    pub ended: bool,
     /// Collections whose packs it treats as absent.
     pub(crate) seen: Vec<CollectionId>,
     /// Numbers of its renewals that there are.
@@ -149,25 +153,40 @@ impl SessionInfo {
             activity: String::new(),
             damaged,
             protocol: PROTOCOL,
+            ended: false,
             seen: Vec::new(),
             numbers,
         }
     }
+
+    /// Whether it is at work, as far as anyone knows.
+    pub fn is_at_work(&self) -> bool {
+        !self.ended
+    }
 }
 
-/// All sessions that announced themselves and have not left, by id.
+/// All sessions that announced themselves and have not left, by id. Those that could not remove their announcement, and said that they
+/// have ended, are among them.
 pub(crate) fn list(backend: &dyn Backend, repository: RepositoryId) -> Result<Vec<SessionInfo>, Error> {
     let mut numbers: BTreeMap<SessionId, Vec<u32>> = BTreeMap::new();
+    let mut ended: BTreeSet<SessionId> = BTreeSet::new();
     backend.list(layout::SESSIONS, &mut |info| {
         if let Some((id, number)) = layout::parse_session(&info.name) {
             numbers.entry(id).or_default().push(number);
+        } else if let Some(id) = layout::parse_ended(&info.name) {
+            numbers.entry(id).or_default();
+            ended.insert(id);
         }
         Ok(())
     })?;
     let mut sessions = Vec::with_capacity(numbers.len());
     for (id, mut numbers) in numbers {
         numbers.sort_unstable();
-        sessions.push(read(backend, repository, id, numbers)?);
+        if ended.contains(&id) && ending::is_there(backend, repository, id)? {
+            sessions.push(SessionInfo { ended: true, ..SessionInfo::unknown(id, numbers, false) });
+        } else if !numbers.is_empty() {
+            sessions.push(read(backend, repository, id, numbers)?);
+        }
     }
     Ok(sessions)
 }
@@ -194,6 +213,7 @@ fn read(
                     activity: found.activity,
                     damaged: false,
                     protocol: found.protocol,
+                    ended: false,
                     seen: found.seen,
                     numbers,
                 });

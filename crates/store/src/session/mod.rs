@@ -8,6 +8,7 @@
 //! it; it renews its announcement; and it looks for a fence after its record is put.
 
 pub(crate) mod announcement;
+mod ending;
 #[cfg(test)]
 mod tests;
 
@@ -17,6 +18,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use announcement::{Announcement, Role, SessionInfo};
+use cinderblock_backend::ObjectName;
+use ending::Deletion;
 
 use crate::error::Error;
 use crate::fence;
@@ -168,9 +171,18 @@ impl Session<'_> {
         *announced = next;
         let keep = if skips(Step::KeepRenewal) { 1 } else { 2 };
         if let Some(old) = announced.number.checked_sub(keep).filter(|old| *old > 0) {
-            fence::delete_session(self.repository.backend(), self.id, old)?;
+            self.delete(&layout::session(self.id, old)?)?;
         }
         Ok(())
+    }
+
+    /// Deletes what may be gone already; whether the storage lets this process.
+    fn delete(&self, name: &ObjectName) -> Result<Deletion, Error> {
+        let deletion = ending::delete(self.repository.backend(), name)?;
+        if deletion == Deletion::Refused {
+            self.repository.deletes_refused.store(true, Ordering::Relaxed);
+        }
+        Ok(deletion)
     }
 
     fn check_not_fenced(&self) -> Result<(), Error> {
@@ -291,6 +303,9 @@ impl Session<'_> {
         record.session = self.id;
         record.chunk_bytes = self.repository.descriptor().chunk_size.bytes();
         record.statistics.stored_bytes = self.stored_bytes();
+        if skips(Step::EndLast) {
+            self.say_ended();
+        }
         let checked = !skips(Step::FenceCheck);
         // Mostly this finds it, and no reader ever meets the record.
         if checked {
@@ -307,16 +322,22 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// Removes its record. With a tombstone it is void without that, and by now another backup may have its name.
+    /// Removes its record. With a tombstone it is void without that, and by now another backup may have its name. Where the storage does
+    /// not let this process delete, the session puts its own tombstone.
     fn take_back(&self, record: &Record) -> Result<(), Error> {
-        if fence::is_buried(self.repository.backend(), self.id)? {
+        let (backend, repository) = (self.repository.backend(), self.repository.id());
+        if fence::is_buried(backend, self.id)? {
             return Ok(());
         }
         match self.repository.unchecked_record(&record.volume, record.id) {
-            Ok(there) if there.session == self.id => fence::delete(self.repository.backend(), &record.object()?),
-            Ok(_) | Err(Error::BackupNotFound { .. }) => Ok(()),
-            Err(error) => Err(error),
+            Ok(there) if there.session == self.id => {}
+            Ok(_) | Err(Error::BackupNotFound { .. }) => return Ok(()),
+            Err(error) => return Err(error),
         }
+        if self.delete(&record.object()?)? == Deletion::Refused && !skips(Step::OwnTombstone) {
+            fence::Collector { backend, repository, session: self.id }.bury(self.id, self.repository.now())?;
+        }
+        Ok(())
     }
 
     fn put_record(&self, record: &Record) -> Result<(), Error> {
@@ -368,9 +389,19 @@ impl Session<'_> {
         }
         // What can't be removed is harmless: a session that ended long ago is collected as a crashed one is.
         let newest = self.announced().number;
-        for number in newest.saturating_sub(1).max(1)..=newest {
-            let _ = fence::delete_session(self.repository.backend(), self.id, number);
+        let names = (newest.saturating_sub(1).max(1)..=newest).filter_map(|number| layout::session(self.id, number).ok());
+        let mut refused = false;
+        for name in names {
+            refused |= self.delete(&name).is_ok_and(|deletion| deletion == Deletion::Refused);
         }
+        if refused {
+            self.say_ended();
+        }
+    }
+
+    /// Nobody waits for it from now on: what is to become of its record has to be certain by then.
+    fn say_ended(&self) {
+        let _ = ending::put(self.repository.backend(), self.repository.id(), self.id, self.repository.now());
     }
 }
 
