@@ -155,8 +155,8 @@ impl Waiter<'_> {
         let backend = self.repository.backend();
         let mut numbers = session.numbers.iter();
         numbers.try_for_each(|number| fence::delete_session(backend, session.id, *number))?;
-        // Last: without it, it would be waited for again.
-        if session.ended { fence::delete(backend, &layout::ended(session.id)?) } else { Ok(()) }
+        // Last: without it, the session would be waited for again. It may be there and damaged.
+        fence::delete(backend, &layout::ended(session.id)?)
     }
 
     /// The sessions that wrote the records that there are; or why one of these can't be read.
@@ -184,7 +184,7 @@ impl Waiter<'_> {
         let buried = fence::tombstones(backend)?;
         let sessions: BTreeMap<SessionId, SessionInfo> =
             self.repository.sessions()?.into_iter().map(|session| (session.id, session)).collect();
-        for session in sessions.values().filter(|session| buried.contains(&session.id)) {
+        for session in sessions.values().filter(|session| session.ended || buried.contains(&session.id)) {
             self.remove(session)?;
         }
         for (session, by) in fence::fences(backend)? {
