@@ -14,7 +14,7 @@ use cinderblock_pipeline::{ReadData, Settings};
 use cinderblock_remote::Place;
 use cinderblock_store::pack::frame::Compression;
 use cinderblock_store::{BackupId, VolumeId};
-use clap::builder::TypedValueParser;
+use clap::builder::{FalseyValueParser, TypedValueParser};
 use clap::error::ErrorKind;
 use clap::{Arg, Args, Parser, Subcommand, ValueEnum};
 
@@ -61,6 +61,11 @@ pub struct Options {
     /// Read at most so many bytes a second from repositories
     #[arg(long, value_name = "RATE", value_parser = rate, global = true)]
     pub limit_download: Option<NonZeroU64>,
+
+    /// Delete nothing, for credentials that may not: what would have to be deleted, a later 'gc' with other credentials does. Commands whose
+    /// purpose is to delete are refused
+    #[arg(long, env = "CINDERBLOCK_APPEND_ONLY", value_parser = FalseyValueParser::new(), global = true)]
+    pub append_only: bool,
 
     /// Answer with one JSON document on standard output
     #[arg(long, global = true)]

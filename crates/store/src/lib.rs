@@ -48,6 +48,7 @@ mod chunks;
 mod clock;
 mod codec;
 mod damage;
+mod deletion;
 mod descriptor;
 mod error;
 mod fence;

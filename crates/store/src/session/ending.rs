@@ -6,7 +6,7 @@
 //! record is void from then on, as one that comes after a collector has given up on its session.
 
 use bincode::{Decode, Encode};
-use cinderblock_backend::{Backend, ObjectName};
+use cinderblock_backend::Backend;
 
 use crate::codec;
 use crate::error::Error;
@@ -20,23 +20,6 @@ use crate::time::Timestamp;
 struct Ended {
     host: String,
     at: i64,
-}
-
-/// Whether the storage has deleted what was of no more use, or does not let this process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Deletion {
-    Done,
-    Refused,
-}
-
-/// Deletes what may be gone already.
-pub(super) fn delete(backend: &dyn Backend, name: &ObjectName) -> Result<Deletion, Error> {
-    match backend.delete(name) {
-        Ok(()) => Ok(Deletion::Done),
-        Err(error) if error.is_not_found() => Ok(Deletion::Done),
-        Err(error) if error.is_delete_refused() => Ok(Deletion::Refused),
-        Err(error) => Err(error.into()),
-    }
 }
 
 /// Says that a session has ended. From then on it must not put anything.

@@ -19,8 +19,8 @@ use std::time::Duration;
 
 use announcement::{Announcement, Role, SessionInfo};
 use cinderblock_backend::ObjectName;
-use ending::Deletion;
 
+use crate::deletion::{self, Deletion};
 use crate::error::Error;
 use crate::fence;
 use crate::gc::collection;
@@ -178,7 +178,7 @@ impl Session<'_> {
 
     /// Deletes what may be gone already; whether the storage lets this process.
     fn delete(&self, name: &ObjectName) -> Result<Deletion, Error> {
-        let deletion = ending::delete(self.repository.backend(), name)?;
+        let deletion = deletion::delete(self.repository.backend(), name)?;
         if deletion == Deletion::Refused {
             self.repository.deletes_refused.store(true, Ordering::Relaxed);
         }
