@@ -63,6 +63,12 @@ impl<'a> Context<'a> {
         Ok(self.limited(storage))
     }
 
+    /// Opens the repository on a storage, such as a new one's.
+    pub fn opened(&self, storage: Arc<dyn Backend>) -> anyhow::Result<Repository> {
+        let options = OpenOptions { memory_bytes: self.options.memory / 4, ..OpenOptions::new(self.cache_folder()?) };
+        Ok(Repository::open(storage, &options)?)
+    }
+
     /// Whether nothing may be deleted.
     pub fn append_only(&self) -> bool {
         self.options.append_only

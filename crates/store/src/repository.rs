@@ -16,6 +16,7 @@ use crate::id::{BackupId, PackId, RepositoryId, SegmentId, VolumeId};
 use crate::index::{self, Index, Neighbourhood};
 use crate::layout;
 use crate::listing;
+use crate::locking::{ObjectLock, timestamp};
 use crate::node_cache::NodeCache;
 use crate::pack::{Content, PackReader};
 use crate::record::Record;
@@ -80,6 +81,8 @@ pub struct Repository {
     pub(crate) identified: AtomicBool,
     /// Whether the storage refused to delete what a session left.
     pub(crate) deletes_refused: AtomicBool,
+    /// What the policy says of locks, once it was read.
+    pub(crate) object_lock: Mutex<Option<Option<ObjectLock>>>,
 }
 
 /// The index, or nothing where the repository had no packs when it was looked at.
@@ -159,6 +162,7 @@ impl Repository {
             opening: Mutex::default(),
             identified: AtomicBool::new(false),
             deletes_refused: AtomicBool::new(false),
+            object_lock: Mutex::default(),
         })
     }
 
@@ -289,7 +293,7 @@ impl Repository {
     /// space of what no backup reaches any more is not freed yet.
     ///
     /// # Errors
-    /// [`Error::BackupNotFound`]; [`Error::Protected`]; an unreadable mark's, as it may be one that protects; or what the
+    /// [`Error::BackupNotFound`]; [`Error::Protected`]; [`Error::Locked`]; an unreadable mark's, as it may be one that protects; or what the
     /// storage says.
     pub fn delete_backup(&self, volume: &VolumeId, id: BackupId) -> Result<(), Error> {
         // Else it would find whole backups damaged, and their owner might take advice to delete them.
@@ -299,8 +303,15 @@ impl Repository {
         {
             return Err(Error::Protected { backup: id, volume: volume.clone(), until: mark.protected_until });
         }
-        match self.backend.delete(&layout::record(volume, id)?) {
+        let name = layout::record(volume, id)?;
+        let locked = |until| Error::Locked { id, volume: volume.clone(), until };
+        // A bucket with versions would take the deletion, keep what is locked out of sight, and free nothing.
+        if let Some(until) = self.locked_until(&name)? {
+            return Err(locked(until));
+        }
+        match self.backend.delete(&name) {
             Err(error) if error.is_not_found() => return Err(Error::BackupNotFound { text: id.to_string() }),
+            Err(cinderblock_backend::Error::Retained { until, .. }) => return Err(locked(timestamp(until))),
             other => other?,
         }
         self.remove_marks(volume, id);

@@ -39,7 +39,7 @@ pub fn run(command: &Command, context: &Context) -> anyhow::Result<()> {
         return Err(Usage(format!("{what}, and --append-only says that nothing is to be deleted")).into());
     }
     match command {
-        Command::Init { chunk_size } => init::run(context, *chunk_size),
+        Command::Init { chunk_size, lock } => init::run(context, *chunk_size, lock),
         Command::Backup(arguments) => backup::run(context, arguments),
         Command::Restore(arguments) => restore::run(context, arguments),
         Command::List { volume_id } => list::run(context, volume_id.as_ref()),

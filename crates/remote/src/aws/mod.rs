@@ -1,6 +1,7 @@
 //! `s3://`: Amazon S3, and whatever speaks its protocol.
 
 mod credentials;
+mod locking;
 mod profile;
 
 use std::sync::Arc;
@@ -8,6 +9,7 @@ use std::sync::Arc;
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey, Checksum, S3ConditionalPut};
 
 use self::credentials::Explained;
+use self::locking::Locking;
 use self::profile::Profile;
 use crate::bucket::{Stores, Words};
 use crate::http::{Connector, Integrity};
@@ -15,7 +17,7 @@ use crate::open::{check_endpoint, client_options, no_retries, retries, retries_o
 use crate::{Bucket, Container, Environment, Error, Settings};
 
 /// A bucket, with endpoint and credentials from the environment and the files of AWS's own tools.
-pub(crate) fn open(environment: &Environment, container: &Container, settings: &Settings) -> Result<Bucket, Error> {
+pub(crate) fn open(environment: &Environment, container: &Container, settings: &Settings) -> Result<Locking, Error> {
     let failed = |source: object_store::Error| Error::Client {
         location: container.to_string(),
         variables: "AWS_",
@@ -29,8 +31,14 @@ pub(crate) fn open(environment: &Environment, container: &Container, settings: &
     let configured = configured.with_credentials(credentials);
     let once = Arc::new(configured.clone().with_retry(no_retries()).build().map_err(failed)?);
     let patient = Arc::new(configured.with_retry(retries(settings)).build().map_err(failed)?);
-    let stores = Stores { once: once.clone(), patient, pages: Some(once) };
-    Bucket::on(stores, container.prefix(), container.to_string(), Words::of(container.service()), settings)
+    let stores = Stores { once: once.clone(), patient, pages: Some(once.clone()) };
+    let words = Words::of(container.service());
+    let bucket = Bucket::on(stores, container.prefix(), container.to_string(), words.clone(), settings)?;
+    Locking::new(bucket, once, container.prefix(), words, settings).map_err(|source| Error::Client {
+        location: container.to_string(),
+        variables: "AWS_",
+        source: source.into(),
+    })
 }
 
 /// What the environment and the files say, and on top of it what we rely on.

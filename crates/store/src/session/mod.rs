@@ -52,6 +52,8 @@ pub struct Session<'r> {
     /// Packs that are stored but in no segment yet.
     pending: Mutex<Pending>,
     stored_bytes: AtomicU64,
+    /// Packs that it has stored.
+    stored: Mutex<Vec<PackId>>,
     left: AtomicBool,
 }
 
@@ -80,6 +82,7 @@ impl Repository {
             condemned: HashSet::new(),
             pending: Mutex::default(),
             stored_bytes: AtomicU64::new(0),
+            stored: Mutex::default(),
             left: AtomicBool::new(false),
         };
         // In this order: a collection that is put after this look sees the announcement.
@@ -109,7 +112,16 @@ impl Repository {
     }
 }
 
-impl Session<'_> {
+impl<'r> Session<'r> {
+    pub(crate) fn repository(&self) -> &'r Repository {
+        self.repository
+    }
+
+    /// The packs that it has stored so far, in no particular order.
+    pub(crate) fn stored_packs(&self) -> Vec<PackId> {
+        self.stored.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// Its identity.
     pub fn id(&self) -> SessionId {
         self.id
@@ -215,6 +227,7 @@ impl Session<'_> {
         self.stay()?;
         self.repository.backend.put(&layout::pack(pack.id())?, &pack.parts())?;
         self.stored_bytes.fetch_add(pack.object_bytes(), Ordering::Relaxed);
+        self.stored.lock().unwrap_or_else(PoisonError::into_inner).push(pack.id());
         let summary = PackSummary::of_finished(pack);
         let full = {
             let mut pending = self.pending();
@@ -297,7 +310,8 @@ impl Session<'_> {
     ///
     /// # Errors
     /// [`Error::BackupExists`] where the volume has a backup with this id; [`Error::Fenced`] where a garbage collector has given up
-    /// on this session: there is no backup then; what the storage says, after which there may be one or not.
+    /// on this session: there is no backup then; [`Error::NotLocked`] where there is one whose record is not locked, as the repository's
+    /// policy asks; what the storage says, after which there may be one or not.
     pub fn commit(self, record: &mut Record) -> Result<(), Error> {
         self.flush()?;
         record.session = self.id;
@@ -306,6 +320,7 @@ impl Session<'_> {
         if skips(Step::EndLast) {
             self.say_ended();
         }
+        let locked = self.lock_packs(record)?;
         let checked = !skips(Step::FenceCheck);
         // Mostly this finds it, and no reader ever meets the record.
         if checked {
@@ -318,8 +333,9 @@ impl Session<'_> {
             self.take_back(record).inspect_err(|_| self.abandon())?;
             return Err(Error::Fenced { session: self.id });
         }
+        let locked = locked.map_or(Ok(()), |commitment| self.lock_record(record, &commitment));
         self.leave();
-        Ok(())
+        locked
     }
 
     /// Removes its record. With a tombstone it is void without that, and by now another backup may have its name. Where the storage does

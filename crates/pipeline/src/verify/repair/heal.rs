@@ -48,6 +48,7 @@ impl<'a> Healer<'a> {
                 session.store_pack(&pack)?;
             }
             session.flush()?;
+            session.lock_stored_packs()?;
         }
         Ok(self.healed)
     }
