@@ -19,6 +19,11 @@ pub(crate) trait Around: Send + Sync {
     fn removes_leftovers(&self) -> bool {
         true
     }
+
+    /// How many requests at once keep it busy, where `inner` do so for the other backend.
+    fn wanted_in_flight(&self, inner: usize) -> usize {
+        inner
+    }
 }
 
 /// A writer whose writes and finish are operations of a decorator.
@@ -156,11 +161,7 @@ macro_rules! decorate {
             }
 
             // One operation, whose name is the first of the objects.
-            fn retain(
-                &self,
-                names: &[$crate::ObjectName],
-                retention: $crate::Retention,
-            ) -> Result<(), $crate::Error> {
+            fn retain(&self, names: &[$crate::ObjectName], retention: $crate::Retention) -> Result<(), $crate::Error> {
                 let name = names.first().map_or("", |name| name.as_str());
                 let request = $crate::Request { kind: $crate::Kind::Retain, name, offset: 0, bytes: 0 };
                 self.around(request, || self.inner.retain(names, retention), |()| 0)
@@ -201,7 +202,7 @@ macro_rules! decorate {
             }
 
             fn requests_in_flight(&self) -> usize {
-                self.inner.requests_in_flight()
+                $crate::decorator::Around::wanted_in_flight(self, self.inner.requests_in_flight())
             }
 
             fn location(&self) -> String {

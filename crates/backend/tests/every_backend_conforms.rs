@@ -4,7 +4,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cinderblock_backend::{Backend, Crashing, Faulty, Folder, Kind, Limited, Line, Memory, Recording, Rule, Throttled, conformance};
+use cinderblock_backend::{
+    Backend, Crashing, Faulty, Folder, Kind, Limited, Line, Memory, Recording, Rule, Throttled, conformance,
+};
 
 #[test]
 fn memory_conforms() {

@@ -20,7 +20,7 @@ pub(crate) fn open(environment: &Environment, container: &Container, settings: &
     let configured = configure(environment, container, settings)?;
     let once = Arc::new(configured.clone().with_retry(no_retries()).build().map_err(failed)?);
     let patient = Arc::new(configured.with_retry(retries(settings)).build().map_err(failed)?);
-    let stores = Stores { once: once.clone(), patient, pages: Some(once) };
+    let stores = Stores { once: once.clone(), patient, pages: Some(once), omits_prefix: true };
     Bucket::on(stores, container.prefix(), container.to_string(), Words::of(container.service()), settings)
 }
 
@@ -75,7 +75,8 @@ fn connection_string(text: &str) -> Result<Vec<(AzureConfigKey, String)>, Error>
     let mut settings = Vec::new();
     let (mut protocol, mut suffix, mut account, mut has_endpoint) = ("https", "core.windows.net", None, false);
     for pair in text.split(';').filter(|pair| !pair.trim().is_empty()) {
-        let (key, value) = pair.split_once('=').ok_or_else(|| wrong("has a part without '=': it is made of KEY=VALUE;"))?;
+        let (key, value) =
+            pair.split_once('=').ok_or_else(|| wrong("has a part without '=': it is made of KEY=VALUE;"))?;
         match key.trim() {
             "AccountName" => {
                 account = Some(value);
@@ -89,7 +90,9 @@ fn connection_string(text: &str) -> Result<Vec<(AzureConfigKey, String)>, Error>
             }
             "DefaultEndpointsProtocol" => protocol = value,
             "EndpointSuffix" => suffix = value,
-            "UseDevelopmentStorage" => return Err(wrong("asks for development storage: give its account, key and BlobEndpoint")),
+            "UseDevelopmentStorage" => {
+                return Err(wrong("asks for development storage: give its account, key and BlobEndpoint"));
+            }
             // Of services that we don't use.
             _ => {}
         }
@@ -127,7 +130,8 @@ mod tests {
     #[test]
     fn other_variables_win_over_a_connection_string() {
         let text = "AccountName=acc;AccountKey=a2V5;BlobEndpoint=http://127.0.0.1:1/acc/";
-        let builder = configured(&[("AZURE_STORAGE_CONNECTION_STRING", text), ("AZURE_STORAGE_ACCOUNT_KEY", "b3RoZXI=")]);
+        let builder =
+            configured(&[("AZURE_STORAGE_CONNECTION_STRING", text), ("AZURE_STORAGE_ACCOUNT_KEY", "b3RoZXI=")]);
         let builder = builder.unwrap();
         assert_eq!(builder.get_config_value(&AzureConfigKey::AccessKey).as_deref(), Some("b3RoZXI="));
         assert_eq!(builder.get_config_value(&AzureConfigKey::Endpoint).as_deref(), Some("http://127.0.0.1:1/acc"));

@@ -12,7 +12,8 @@ pub struct Environment(BTreeMap<String, String>);
 impl Environment {
     /// Those of this process that are text, and not empty: an empty one counts as not set.
     pub fn of_process() -> Environment {
-        let text = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+        let text =
+            std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
         Environment(text.filter(|(_, value)| !value.is_empty()).collect())
     }
 

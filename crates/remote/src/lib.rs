@@ -24,6 +24,7 @@
 //! | [`Settings`] | how many requests at once, how often and how long to try |
 //! | [`Bucket`] | a backend on any `object_store` |
 //! | [`swift`] | a backend on OpenStack Swift |
+//! | [`Root`], [`Containers`] | all containers of a service, as one backend |
 //! | [`Error`] | what keeps a place from being opened |
 //!
 //! Credentials are never part of a place: each ecosystem's own environment variables and files give them.
@@ -31,6 +32,7 @@
 mod aws;
 mod azure;
 mod bucket;
+mod containers;
 mod environment;
 mod error;
 mod gcs;
@@ -38,13 +40,18 @@ mod http;
 mod open;
 mod place;
 mod retry;
+mod root;
 mod runtime;
+mod service;
 mod settings;
 pub mod swift;
 
 pub use bucket::Bucket;
+pub use containers::Containers;
 pub use environment::Environment;
 pub use error::Error;
 pub use open::{create, open, open_in};
-pub use place::{Container, Place, PlaceError, Service};
+pub use place::{Place, PlaceError};
+pub use root::Root;
+pub use service::{Container, Service};
 pub use settings::Settings;

@@ -48,7 +48,7 @@ pub fn create(place: &Place, settings: &Settings) -> Result<Arc<dyn Backend>, Er
     }
 }
 
-fn open_container(
+pub(crate) fn open_container(
     environment: &Environment,
     container: &Container,
     settings: &Settings,
@@ -62,7 +62,11 @@ fn open_container(
 }
 
 /// A container of the account that the environment names.
-pub(crate) fn open_swift(environment: &Environment, container: &Container, settings: &Settings) -> Result<Swift, Error> {
+pub(crate) fn open_swift(
+    environment: &Environment,
+    container: &Container,
+    settings: &Settings,
+) -> Result<Swift, Error> {
     let failed = |source| Error::Swift { location: container.to_string(), source };
     let account = swift::Settings::from_variables(&|name| environment.get(name).map(str::to_owned)).map_err(failed)?;
     let swift = swift::Settings { http: settings.clone(), ..account };
@@ -109,5 +113,9 @@ pub(crate) fn retries(settings: &Settings) -> RetryConfig {
 
 /// Services that give credentials are near.
 pub(crate) fn retries_of_credentials(settings: &Settings) -> RetryConfig {
-    RetryConfig { max_retries: settings.retries.min(2) as usize, retry_timeout: Duration::from_secs(10), ..retries(settings) }
+    RetryConfig {
+        max_retries: settings.retries.min(2) as usize,
+        retry_timeout: Duration::from_secs(10),
+        ..retries(settings)
+    }
 }

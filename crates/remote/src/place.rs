@@ -8,6 +8,8 @@ use std::str::FromStr;
 use cinderblock_backend::ObjectName;
 use url::Url;
 
+use crate::{Container, Service};
+
 /// The longest prefix in a container, in bytes: half of what a key may have, so that the other half is left for names.
 const MAX_PREFIX_LEN: usize = 512;
 
@@ -57,7 +59,9 @@ pub enum PlaceError {
     },
 
     /// The container's name can't be one.
-    #[error("the name of the {container} is not valid: it has 1 to 255 of A-Z a-z 0-9 . _ -, and begins with none of . _ -")]
+    #[error(
+        "the name of the {container} is not valid: it has 1 to 255 of A-Z a-z 0-9 . _ -, and begins with none of . _ -"
+    )]
     ContainerName {
         /// The service's word for a container.
         container: &'static str,
@@ -82,84 +86,6 @@ pub enum PlaceError {
     /// A `file://` URL that is no absolute path of this host.
     #[error("a file URL holds an absolute path of this host, as in file:///srv/backup")]
     File,
-}
-
-/// A service that keeps objects in containers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Service {
-    /// Amazon S3 and whatever speaks its protocol: `s3://`
-    S3,
-    /// Google Cloud Storage: `gs://`
-    Gcs,
-    /// Azure Blob Storage: `az://`
-    Azure,
-    /// OpenStack Swift: `swift://`
-    Swift,
-}
-
-impl Service {
-    const ALL: [Service; 4] = [Service::S3, Service::Gcs, Service::Azure, Service::Swift];
-
-    /// What stands before `://`.
-    pub fn scheme(self) -> &'static str {
-        match self {
-            Service::S3 => "s3",
-            Service::Gcs => "gs",
-            Service::Azure => "az",
-            Service::Swift => "swift",
-        }
-    }
-
-    /// The service's own word for a container.
-    pub fn container_word(self) -> &'static str {
-        match self {
-            Service::S3 | Service::Gcs => "bucket",
-            Service::Azure | Service::Swift => "container",
-        }
-    }
-
-    /// Where its credentials come from, for people.
-    pub(crate) fn credentials_advice(self) -> &'static str {
-        match self {
-            Service::S3 => "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE",
-            Service::Gcs => "set GOOGLE_APPLICATION_CREDENTIALS",
-            Service::Azure => "set AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY, or AZURE_STORAGE_SAS_TOKEN",
-            Service::Swift => "set OS_CLOUD, or OS_AUTH_URL, OS_USERNAME, OS_PASSWORD and OS_PROJECT_NAME",
-        }
-    }
-}
-
-/// A bucket or container of a service, or what is below a prefix in it.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Container {
-    service: Service,
-    name: String,
-    prefix: String,
-}
-
-impl Container {
-    /// The service.
-    pub fn service(&self) -> Service {
-        self.service
-    }
-
-    /// The container's name.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// What all keys begin with, without a slash at the end; empty for the whole container.
-    pub fn prefix(&self) -> &str {
-        &self.prefix
-    }
-}
-
-impl fmt::Display for Container {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}://{}", self.service.scheme(), self.name)?;
-        if self.prefix.is_empty() { Ok(()) } else { write!(f, "/{}", self.prefix) }
-    }
 }
 
 /// Where objects are: a folder, or a container of a service.
@@ -285,7 +211,7 @@ fn container(service: Service, rest: &str) -> Result<Container, PlaceError> {
             Err(other) => return Err(refused(&other.to_string())),
         }
     }
-    Ok(Container { service, name: name.to_owned(), prefix: prefix.to_owned() })
+    Ok(Container::new(service, name, prefix))
 }
 
 fn refuse_extras(rest: &str) -> Result<(), PlaceError> {
@@ -361,7 +287,8 @@ mod tests {
         for text in ["s3://b:9000/x", "s3://-b", "s3://.b", "s3://b%20", "s3://ü/x", "s3://b c"] {
             assert!(matches!(parsed(text), Err(PlaceError::ContainerName { .. })), "{text}");
         }
-        for text in ["s3://b/..", "s3://b/a/../c", "s3://b/a//c", "s3://b//", "s3://b/.a", "s3://b/a%2fc", "s3://b/ä"] {
+        for text in ["s3://b/..", "s3://b/a/../c", "s3://b/a//c", "s3://b//", "s3://b/.a", "s3://b/a%2fc", "s3://b/ä"]
+        {
             assert!(matches!(parsed(text), Err(PlaceError::Prefix { .. })), "{text}");
         }
         for text in ["file://host/srv", "file://srv/../x", "file:///srv/../x"] {
@@ -372,7 +299,9 @@ mod tests {
 
     #[test]
     fn a_password_is_in_no_message() {
-        for text in ["s3://key:hunter2@b/x", "s3://b/x?secret=hunter2", "ftp://u:hunter2@h", "s3://hunter2@", "s3://hunter2:/"] {
+        for text in
+            ["s3://key:hunter2@b/x", "s3://b/x?secret=hunter2", "ftp://u:hunter2@h", "s3://hunter2@", "s3://hunter2:/"]
+        {
             let error = parsed(text).unwrap_err();
             assert!(!format!("{error} {error:?}").contains("hunter2"), "{error}");
         }

@@ -45,6 +45,7 @@ use tokio::runtime::Runtime;
 
 pub use error::Error;
 pub use secret::Secret;
+pub(crate) use settings::WRITE_BUFFER;
 pub use settings::{Account, Credential, Domain, Identity, Keystone, Project, Settings, User};
 
 use client::Client;
@@ -72,7 +73,8 @@ impl Swift {
     ///
     /// [`Error::Invalid`] if the container or the prefix can't be one, or a certificate is none; [`Error::Client`].
     pub fn open(container: &str, prefix: &str, settings: &Settings) -> Result<Swift, Error> {
-        let invalid = |setting: &str, problem: &str| Error::Invalid { setting: setting.to_owned(), problem: problem.to_owned() };
+        let invalid =
+            |setting: &str, problem: &str| Error::Invalid { setting: setting.to_owned(), problem: problem.to_owned() };
         let plain = (1..=MAX_CONTAINER).contains(&container.len())
             && !container.chars().any(|c| c == '/' || c.is_control())
             && !matches!(container, "." | "..");
@@ -86,6 +88,15 @@ impl Swift {
             Err(other) => return Err(invalid("the prefix", &other.to_string())),
         }
         Ok(Swift { client: Arc::new(Client::new(container, prefix, settings)?) })
+    }
+
+    /// Makes the container, with the cluster's own storage policy. That it is there already is no error.
+    ///
+    /// # Errors
+    ///
+    /// What Swift says.
+    pub fn make(&self) -> Result<(), BackendError> {
+        self.client.wait(self.client.make())?.map_err(|error| error.of("make", self.location()))
     }
 }
 

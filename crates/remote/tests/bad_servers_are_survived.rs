@@ -13,7 +13,12 @@ fn name(text: &str) -> ObjectName {
 
 fn names(bucket: &dyn Backend, prefix: &str) -> Vec<String> {
     let mut names = Vec::new();
-    bucket.list(prefix, &mut |object| Ok(names.push(object.name.to_string()))).unwrap();
+    bucket
+        .list(prefix, &mut |object| {
+            names.push(object.name.to_string());
+            Ok(())
+        })
+        .unwrap();
     names
 }
 
@@ -79,7 +84,9 @@ fn a_server_that_stays_busy_is_given_up() {
 fn a_put_whose_answer_was_lost_is_no_failure() {
     let server = BadServer::start();
     let bucket = server.bucket();
-    for (n, misdeed) in [Misdeed::DoAndRefuse(500), Misdeed::DoAndRefuse(503), Misdeed::DoAndHangUp].into_iter().enumerate() {
+    for (n, misdeed) in
+        [Misdeed::DoAndRefuse(500), Misdeed::DoAndRefuse(503), Misdeed::DoAndHangUp].into_iter().enumerate()
+    {
         let x = name(&format!("x{n}"));
         server.will(&[misdeed]);
         bucket.put(&x, &[b"by", b"tes"]).unwrap();
@@ -91,9 +98,8 @@ fn a_put_whose_answer_was_lost_is_no_failure() {
 
 #[test]
 fn a_put_that_was_overtaken_is_a_failure() {
-    let (server, bucket);
-    server = BadServer::start();
-    bucket = server.bucket();
+    let server = BadServer::start();
+    let bucket = server.bucket();
     for (n, theirs) in [&b"other"[..], b"byte", b"bytes and more", b""].into_iter().enumerate() {
         let x = name(&format!("x{n}"));
         server.will(&[Misdeed::Overtake(theirs, 500)]);
@@ -116,11 +122,15 @@ fn a_put_that_was_in_the_way_of_another_is_sent_again() {
 fn a_delete_whose_answer_was_lost_is_no_failure() {
     let (server, x) = (BadServer::start(), name("x"));
     let bucket = server.bucket();
-    server.has("prefix/x", b"bytes");
-    bucket.size(&x).unwrap();
-    server.will(&[]);
-    bucket.delete(&x).unwrap();
-    assert!(bucket.delete(&x).unwrap_err().is_not_found());
+    for misdeed in [Misdeed::DoAndRefuse(500), Misdeed::DoAndHangUp] {
+        server.has("prefix/x", b"bytes");
+        // It looks for the object first.
+        server.will(&[Misdeed::Behave, misdeed]);
+        bucket.delete(&x).unwrap();
+        assert_eq!(server.requests(), ["HEAD", "DELETE", "DELETE"]);
+        assert!(bucket.delete(&x).unwrap_err().is_not_found());
+        server.requests();
+    }
 }
 
 #[test]
@@ -193,7 +203,9 @@ fn a_bucket_that_is_missing_is_named() {
     let server = BadServer::start();
     let bucket = server.bucket();
     server.always(Misdeed::Explain(404, "<Error><Code>NoSuchBucket</Code><Message>No.</Message></Error>"));
-    for result in [bucket.get(&name("x"), 1).map(drop), bucket.put(&name("x"), &[b""]), bucket.list("", &mut |_| Ok(()))] {
+    for result in
+        [bucket.get(&name("x"), 1).map(drop), bucket.put(&name("x"), &[b""]), bucket.list("", &mut |_| Ok(()))]
+    {
         match result {
             Err(Error::NoContainer { location, .. }) => assert_eq!(location, "s3://bucket/prefix"),
             other => panic!("{other:?}"),
@@ -215,6 +227,21 @@ fn an_endpoint_that_does_not_answer_is_named() {
     assert!(!format!("{error:?} {bucket:?}").contains("hunter2"));
 }
 
+/// Without keys, the instance is asked for some, which on a host that is no instance took minutes.
+#[test]
+fn credentials_that_are_missing_are_named() {
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let server = BadServer::start();
+    let metadata = format!("http://127.0.0.1:{port}");
+    let variables = [("AWS_ENDPOINT_URL", server.endpoint()), ("AWS_METADATA_ENDPOINT", metadata.as_str())];
+    let place: Place = "s3://bucket".parse().unwrap();
+    let bucket = cinderblock_remote::open_in(&Environment::new(&variables), &place, &impatient()).unwrap();
+    let error = bucket.get(&name("x"), 1).unwrap_err();
+    let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+    assert!(matches!(&error, Error::AccessDenied { .. }) && cause.contains("no credentials"), "{error:?}");
+    assert!(server.requests().is_empty());
+}
+
 /// One key of somebody else's made the listing of the whole bucket fail; a "folder" that a console had made was taken for an
 /// object.
 #[test]
@@ -232,7 +259,12 @@ fn keys_of_others_are_foreign_and_harm_nobody() {
     assert_eq!(names(&*bucket, ""), ["packs/ab/x"]);
     assert_eq!(names(&*bucket, "packs/a"), ["packs/ab/x"]);
     let mut foreign = Vec::new();
-    bucket.list_foreign("", &mut |name| Ok(foreign.push(name.to_string()))).unwrap();
+    bucket
+        .list_foreign("", &mut |name| {
+            foreign.push(name.to_string());
+            Ok(())
+        })
+        .unwrap();
     foreign.sort();
     let mut expected: Vec<String> = others.map(str::to_owned).to_vec();
     expected.sort();

@@ -15,7 +15,7 @@ pub enum Error {
     Backend(#[from] cinderblock_backend::Error),
     /// There is no repository at this place.
     #[error(
-        "there is no repository at {location}: check the path, and that its storage is mounted; 'cinderblock init' makes one"
+        "there is no repository at {location}: check the path or URL, and that its storage is mounted; 'cinderblock init' makes one"
     )]
     NotARepository {
         /// Path or URL.

@@ -208,7 +208,10 @@ mod tests {
         let ended_name = ended(SessionId::from_bytes([3; 16]))?;
         assert_eq!(ended_name.as_str(), "sessions/03030303030303030303030303030303/ended");
         assert_eq!(parse_ended(&ended_name), Some(SessionId::from_bytes([3; 16])));
-        assert_eq!((parse_session(&ended_name), parse_ended(&session(SessionId::from_bytes([3; 16]), 1)?)), (None, None));
+        assert_eq!(
+            (parse_session(&ended_name), parse_ended(&session(SessionId::from_bytes([3; 16]), 1)?)),
+            (None, None)
+        );
         assert_eq!((policy(1)?.as_str(), parse_policy(&policy(1)?)), ("policy/00000001", Some(1)));
         let last = mark(id, u32::MAX)?;
         assert_eq!(last.as_str(), "marks/02020202-0202-0202-0202-020202020202/4294967295");

@@ -66,6 +66,7 @@ mod object;
 pub mod pack;
 mod policy;
 mod random;
+mod read_ahead;
 mod record;
 mod repository;
 pub mod retention;

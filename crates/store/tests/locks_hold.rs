@@ -8,7 +8,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime};
 
-use cinderblock_backend::{Backend, Error as BackendError, Faulty, Kind, Memory, ObjectName, Retaining, RetentionMode, Rule};
+use cinderblock_backend::{
+    Backend, Error as BackendError, Faulty, Kind, Memory, ObjectName, Retaining, RetentionMode, Rule,
+};
 use cinderblock_store::gc::{GcOptions, GcReport, Observer};
 use cinderblock_store::{Clock, Error, ObjectLock, OpenOptions, Repository, Timestamp};
 use common::*;

@@ -201,7 +201,8 @@ fn text(collected: &Collected) -> String {
         let _ = writeln!(text, "kept {} of backups that run", packs(collected.packs_kept_for_writers));
     }
     if let Some(until) = &collected.locked_until {
-        let _ = writeln!(text, "kept {} that are locked, the first of them until {until}", packs(collected.locked_packs));
+        let _ =
+            writeln!(text, "kept {} that are locked, the first of them until {until}", packs(collected.locked_packs));
     }
     if collected.pending_packs > 0 {
         let _ = writeln!(text, "{} are left to delete, and wait for:", packs(collected.pending_packs));

@@ -41,9 +41,7 @@ pub fn run(context: &Context, chunk_size: ChunkSize, lock: &Lock) -> anyhow::Res
         _ => String::new(),
     };
     let made = Made { repository_id: id.to_string(), chunk_size: chunk_size.bytes(), location, object_lock };
-    context.summary(&made, || {
-        format!("repository {id} made at {}, chunks of {chunk_size}{locked}\n", made.location)
-    })
+    context.summary(&made, || format!("repository {id} made at {}, chunks of {chunk_size}{locked}\n", made.location))
 }
 
 fn set_lock(
@@ -57,7 +55,8 @@ fn set_lock(
         LockMode::Governance => (RetentionMode::Governance, "governance"),
     };
     let location = storage.location();
-    let set = context.opened(storage).and_then(|repository| Ok(repository.set_object_lock(ObjectLock { period, mode })?));
+    let set =
+        context.opened(storage).and_then(|repository| Ok(repository.set_object_lock(ObjectLock { period, mode })?));
     set.with_context(|| {
         format!("the repository was made, and does not lock anything: remove it (cinderblock.json and policy/ at {location}), and make it again")
     })?;

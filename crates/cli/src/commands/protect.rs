@@ -30,7 +30,9 @@ fn check_not_shorter(
     id: BackupId,
     until: Option<Timestamp>,
 ) -> anyhow::Result<()> {
-    let Some(mark) = repository.mark(volume, id)?.filter(|mark| mark.is_protected(repository.now())) else { return Ok(()) };
+    let Some(mark) = repository.mark(volume, id)?.filter(|mark| mark.is_protected(repository.now())) else {
+        return Ok(());
+    };
     let Some(until) = until.filter(|until| mark.protected_until.is_none_or(|now| *until < now)) else { return Ok(()) };
     Err(Usage(format!(
         "backup {id} of {volume} is protected for longer than until {until}, and --append-only says that nothing is to be deleted"

@@ -19,10 +19,11 @@ pub(super) struct Explained(pub(super) AwsCredentialProvider);
 
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "no credentials: neither AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are set, nor has the profile any, and no service gives them"
+    "no credentials: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are not set, the profile has none, and no service gave any: {cause}"
 )]
 struct NoCredentials {
-    source: Error,
+    // In words, and no source: of an error's sources the last one is told, which says least here.
+    cause: String,
 }
 
 #[async_trait]
@@ -30,9 +31,13 @@ impl CredentialProvider for Explained {
     type Credential = AwsCredential;
 
     async fn get_credential(&self) -> Result<Arc<AwsCredential>> {
-        let unauthenticated =
-            |source| Error::Unauthenticated { path: String::new(), source: NoCredentials { source }.into() };
-        self.0.get_credential().await.map_err(unauthenticated)
+        self.0.get_credential().await.map_err(|error| {
+            let mut last: &dyn std::error::Error = &error;
+            while let Some(cause) = last.source() {
+                last = cause;
+            }
+            Error::Unauthenticated { path: String::new(), source: NoCredentials { cause: last.to_string() }.into() }
+        })
     }
 }
 
@@ -160,7 +165,11 @@ mod tests {
 
     #[test]
     fn a_command_that_fails_is_told_without_its_secrets() {
-        for command in ["echo no token >&2; exit 3", "echo secret", "printf '{\"Version\":2,\"AccessKeyId\":\"secret\",\"SecretAccessKey\":\"secret\"}'"] {
+        for command in [
+            "echo no token >&2; exit 3",
+            "echo secret",
+            "printf '{\"Version\":2,\"AccessKeyId\":\"secret\",\"SecretAccessKey\":\"secret\"}'",
+        ] {
             let error = ask(&Process::new(command.to_owned())).unwrap_err().to_string();
             assert!(error.contains("credential_process") && !error.contains("secret"), "{error}");
         }

@@ -2,6 +2,7 @@
 
 mod credentials;
 mod locking;
+mod making;
 mod profile;
 
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey, Checksum, S3Conditio
 
 use self::credentials::Explained;
 use self::locking::Locking;
+pub(crate) use self::making::make_bucket;
 use self::profile::Profile;
 use crate::bucket::{Stores, Words};
 use crate::http::{Connector, Integrity};
@@ -18,20 +20,11 @@ use crate::{Bucket, Container, Environment, Error, Settings};
 
 /// A bucket, with endpoint and credentials from the environment and the files of AWS's own tools.
 pub(crate) fn open(environment: &Environment, container: &Container, settings: &Settings) -> Result<Locking, Error> {
-    let failed = |source: object_store::Error| Error::Client {
-        location: container.to_string(),
-        variables: "AWS_",
-        source: source.into(),
-    };
-    let configured = configure(environment, container, settings)?;
-    // Where credentials come from a service, it is asked a few times only: a host that has no such service, which is what
-    // forgotten variables look like, would wait for minutes.
-    let asking = configured.clone().with_retry(retries_of_credentials(settings)).build().map_err(failed)?;
-    let credentials = Arc::new(Explained(Arc::clone(asking.credentials())));
-    let configured = configured.with_credentials(credentials);
+    let failed = |source| cannot_use(container, source);
+    let configured = with_credentials(configure(environment, container, settings)?, settings).map_err(failed)?;
     let once = Arc::new(configured.clone().with_retry(no_retries()).build().map_err(failed)?);
     let patient = Arc::new(configured.with_retry(retries(settings)).build().map_err(failed)?);
-    let stores = Stores { once: once.clone(), patient, pages: Some(once.clone()) };
+    let stores = Stores { once: once.clone(), patient, pages: Some(once.clone()), omits_prefix: false };
     let words = Words::of(container.service());
     let bucket = Bucket::on(stores, container.prefix(), container.to_string(), words.clone(), settings)?;
     Locking::new(bucket, once, container.prefix(), words, settings).map_err(|source| Error::Client {
@@ -41,12 +34,20 @@ pub(crate) fn open(environment: &Environment, container: &Container, settings: &
     })
 }
 
+fn cannot_use(container: &Container, source: object_store::Error) -> Error {
+    Error::Client { location: container.to_string(), variables: "AWS_", source: source.into() }
+}
+
+/// Where credentials come from a service, it is asked a few times only: a host that has no such service, which is what forgotten
+/// variables look like, would wait for minutes.
+fn with_credentials(configured: AmazonS3Builder, settings: &Settings) -> object_store::Result<AmazonS3Builder> {
+    let asking = configured.clone().with_retry(retries_of_credentials(settings)).build()?;
+    let credentials = Arc::new(Explained(Arc::clone(asking.credentials())));
+    Ok(configured.with_credentials(credentials))
+}
+
 /// What the environment and the files say, and on top of it what we rely on.
-fn configure(
-    environment: &Environment,
-    container: &Container,
-    settings: &Settings,
-) -> Result<AmazonS3Builder, Error> {
+fn configure(environment: &Environment, container: &Container, settings: &Settings) -> Result<AmazonS3Builder, Error> {
     let mut builder = AmazonS3Builder::new();
     for (variable, value) in environment.with_prefix("AWS_") {
         if let Ok(key) = variable.to_ascii_lowercase().parse::<AmazonS3ConfigKey>() {
@@ -62,10 +63,9 @@ fn configure(
         });
     }
     let profile = Profile::read(environment, !has_keys)?;
-    if !set(&builder, AmazonS3ConfigKey::Region) {
-        if let Some(region) = &profile.region {
-            builder = builder.with_region(region);
-        }
+    let is_region_set = set(&builder, AmazonS3ConfigKey::Region);
+    if let Some(region) = profile.region.as_ref().filter(|_| !is_region_set) {
+        builder = builder.with_region(region);
     }
     let is_endpoint_set = set(&builder, AmazonS3ConfigKey::Endpoint) || set(&builder, AmazonS3ConfigKey::S3Endpoint);
     if let Some(endpoint) = profile.endpoint_url.as_ref().filter(|_| !is_endpoint_set) {
@@ -108,7 +108,6 @@ fn asks_a_service(builder: &AmazonS3Builder) -> bool {
     ];
     keys.iter().any(|key| builder.get_config_value(key).is_some())
 }
-
 
 #[cfg(test)]
 mod tests {
@@ -169,7 +168,8 @@ mod tests {
     fn profiles_give_what_the_environment_does_not() {
         let folder = tempfile::tempdir().unwrap();
         let (config, shared) = (folder.path().join("config"), folder.path().join("credentials"));
-        let text = "[default]\nregion = us-west-2\n[profile far]\nregion=eu-west-1\nendpoint_url = http://far.example:9000\n";
+        let text =
+            "[default]\nregion = us-west-2\n[profile far]\nregion=eu-west-1\nendpoint_url = http://far.example:9000\n";
         std::fs::write(&config, text).unwrap();
         let text = "[default]\naws_access_key_id=dk\naws_secret_access_key=ds\n[far]\naws_access_key_id = fk\naws_secret_access_key = f/+s\\n\n";
         std::fs::write(&shared, text).unwrap();

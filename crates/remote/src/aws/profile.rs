@@ -46,13 +46,16 @@ impl Profile {
         if chosen.is_some() && in_config.is_none() && in_shared.is_none() {
             return Err(Error::Configuration {
                 setting: format!("AWS_PROFILE={name}"),
-                problem: "is neither in ~/.aws/config, as [profile NAME], nor in ~/.aws/credentials, as [NAME]".to_owned(),
+                problem: "is neither in ~/.aws/config, as [profile NAME], nor in ~/.aws/credentials, as [NAME]"
+                    .to_owned(),
             });
         }
         let of_config = |key: &str| in_config.and_then(|section| section.get(key)).map(str::to_owned);
-        let both = |key: &str| in_shared.and_then(|section| section.get(key)).map(str::to_owned).or_else(|| of_config(key));
+        let both =
+            |key: &str| in_shared.and_then(|section| section.get(key)).map(str::to_owned).or_else(|| of_config(key));
 
-        let mut profile = Profile { region: of_config("region"), endpoint_url: of_config("endpoint_url"), credentials: None };
+        let mut profile =
+            Profile { region: of_config("region"), endpoint_url: of_config("endpoint_url"), credentials: None };
         if !wants_credentials {
             return Ok(profile);
         }

@@ -74,7 +74,9 @@ impl Fault {
         let Fault::Store(error) = self else { return false };
         match refusal(error) {
             Some(refusal) => matches!(refusal.status, 400 | 416),
-            None => matches!(error, StoreError::Generic { .. } | StoreError::NotSupported { .. }) && http(error).is_none(),
+            None => {
+                matches!(error, StoreError::Generic { .. } | StoreError::NotSupported { .. }) && http(error).is_none()
+            }
         }
     }
 
@@ -96,36 +98,56 @@ impl Fault {
             }
             (Fault::Store(error), _) => error,
             (Fault::Conflict(error), _) => {
-                return Error::Busy { operation, name, source: error.into() };
+                return Error::Busy { operation, name, source: answer(&error) };
             }
             (fault, _) => return Error::Io { operation, name, source: io::Error::other(fault) },
         };
-        if names_container(&error) {
-            let advice = format!("check its name, or make the {} first; cinderblock makes none", words.container);
-            return Error::NoContainer { location: location.to_owned(), advice, source: error.into() };
-        }
+        let source = answer(&error);
         let status = refusal(&error).map(|refusal| refusal.status);
+        // Of a listing, nothing else can be missing.
+        if names_container(&error) || (status == Some(404) && object.is_none()) {
+            let advice = format!("check its name, or make the {} first; cinderblock makes none", words.container);
+            return Error::NoContainer { location: location.to_owned(), advice, source };
+        }
+        let denied = matches!(error, StoreError::PermissionDenied { .. } | StoreError::Unauthenticated { .. });
         match (&error, object) {
             (StoreError::NotFound { .. }, Some(object)) => Error::NotFound { name: object.clone() },
             (StoreError::AlreadyExists { .. } | StoreError::Precondition { .. }, Some(object)) => {
                 Error::AlreadyExists { name: object.clone() }
             }
-            (StoreError::PermissionDenied { .. } | StoreError::Unauthenticated { .. }, _) => {
+            _ if denied || matches!(status, Some(401 | 403)) => {
                 let advice = format!("{}, of somebody who may do that", words.credentials);
-                Error::AccessDenied { operation, name, advice, source: error.into() }
+                Error::AccessDenied { operation, name, advice, source }
             }
-            _ if matches!(status, Some(429 | 503)) => Error::Busy { operation, name, source: error.into() },
-            _ if status == Some(507) => Error::NoSpace { operation, name, source: io::Error::other(error) },
+            _ if matches!(status, Some(429 | 503)) => Error::Busy { operation, name, source },
+            _ if status == Some(507) => Error::NoSpace { operation, name, source: io::Error::other(source) },
             _ if matches!(
                 http(&error).map(HttpError::kind),
                 Some(HttpErrorKind::Connect | HttpErrorKind::Timeout | HttpErrorKind::Interrupted)
             ) =>
             {
-                Error::Unreachable { operation, name, advice: words.endpoint.to_owned(), source: error.into() }
+                Error::Unreachable { operation, name, advice: words.endpoint.to_owned(), source }
             }
-            _ => Error::Io { operation, name, source: io::Error::other(error) },
+            _ => Error::Io { operation, name, source: io::Error::other(source) },
         }
     }
+}
+
+/// What the service or the system said.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Answer(String);
+
+/// The last cause, in words: those before it say the same again, with the URL of the request.
+fn answer(error: &StoreError) -> Box<dyn StdError + Send + Sync> {
+    let mut last: &(dyn StdError + 'static) = error;
+    while let Some(cause) = last.source() {
+        last = cause;
+    }
+    let text = last.to_string();
+    // RetryError's words for what Refusal says.
+    let text = text.strip_prefix("Server returned non-2xx status code: ").unwrap_or(&text);
+    Box::new(Answer(text.to_owned()))
 }
 
 impl Passing for Fault {

@@ -44,7 +44,14 @@ impl Bucket {
             }
         };
         match &self.stores.pages {
-            Some(pages) => self.each_of_pages(&**pages, &format!("{}{}", self.prefix, askable(prefix)), &mut visit),
+            Some(pages) => {
+                let mut key_prefix = format!("{}{}", self.prefix, askable(prefix));
+                // Of Azure's answers, `object_store` drops the key that is the prefix itself, for a folder's.
+                if self.stores.omits_prefix && !key_prefix.ends_with('/') {
+                    key_prefix.pop();
+                }
+                self.each_of_pages(&**pages, &key_prefix, &mut visit)
+            }
             None => self.each_of_stream(prefix, &mut visit),
         }
     }
@@ -64,7 +71,9 @@ impl Bucket {
             match page.page_token.filter(|next| !next.is_empty()) {
                 None => return Ok(()),
                 Some(next) if token.as_ref() == Some(&next) => {
-                    return Err(failed(Fault::Broken("the storage answers with the same page of the listing again and again")));
+                    return Err(failed(Fault::Broken(
+                        "the storage answers with the same page of the listing again and again",
+                    )));
                 }
                 Some(next) => token = Some(next),
             }
@@ -92,10 +101,13 @@ impl Bucket {
     }
 
     /// A store without pages lists what is below a folder: all of the prefix's own, of which the visitor takes its part.
-    fn each_of_stream(&self, prefix: &str, visit: &mut dyn FnMut(&ObjectMeta) -> Result<(), Error>) -> Result<(), Error> {
-        let failed = |error: object_store::Error| {
-            Fault::from(error).into_error("list", None, &self.location, &self.words)
-        };
+    fn each_of_stream(
+        &self,
+        prefix: &str,
+        visit: &mut dyn FnMut(&ObjectMeta) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let failed =
+            |error: object_store::Error| Fault::from(error).into_error("list", None, &self.location, &self.words);
         let folder = prefix.rsplit_once('/').map_or("", |(folder, _)| folder);
         // Where no path can be made of the prefix, all is listed.
         let folder = Path::parse(format!("{}{folder}", self.prefix)).or_else(|_| Path::parse(&self.prefix));

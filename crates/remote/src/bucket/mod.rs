@@ -23,6 +23,7 @@ use self::fault::Fault;
 pub(crate) use self::fault::Words;
 use self::single_file::SingleFile;
 use self::writer::BucketWriter;
+pub(crate) use self::writer::WRITER_BYTES;
 use crate::retry::Tries;
 use crate::{Settings, runtime};
 
@@ -63,6 +64,8 @@ pub(crate) struct Stores {
     pub(crate) patient: Arc<dyn ObjectStore>,
     /// It lists by any prefix, page by page.
     pub(crate) pages: Option<Arc<dyn PaginatedListStore>>,
+    /// Whether its pages leave out the key that is the prefix itself.
+    pub(crate) omits_prefix: bool,
 }
 
 impl Bucket {
@@ -82,7 +85,7 @@ impl Bucket {
         location: impl Into<String>,
         settings: &Settings,
     ) -> Result<Bucket, crate::Error> {
-        let stores = Stores { once: Arc::clone(&store), patient: store, pages: None };
+        let stores = Stores { once: Arc::clone(&store), patient: store, pages: None, omits_prefix: false };
         Bucket::on(stores, prefix, location.into(), Words::default(), settings)
     }
 

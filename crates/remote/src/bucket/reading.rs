@@ -48,7 +48,11 @@ impl Bucket {
         let Some(end) = end else {
             // No bytes, or more than any object has: no service takes such a range.
             let size = self.head(name).await?;
-            return if wanted == 0 && offset <= size { Ok(()) } else { Err(Fault::UnexpectedEnd { offset, wanted, size }) };
+            return if wanted == 0 && offset <= size {
+                Ok(())
+            } else {
+                Err(Fault::UnexpectedEnd { offset, wanted, size })
+            };
         };
         let mut tries = self.tries();
         loop {

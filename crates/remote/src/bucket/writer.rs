@@ -18,6 +18,9 @@ const PART: usize = 8 * 1024 * 1024;
 /// How many parts of one object are under way at once. With the one that is filled, they bound a writer's memory: 40 MiB.
 const PARTS_IN_FLIGHT: usize = 4;
 
+/// The memory of a writer, in bytes.
+pub(crate) const WRITER_BYTES: usize = (PARTS_IN_FLIGHT + 1) * PART;
+
 /// Collects an object; one that grows beyond a part's size is sent in parts meanwhile.
 pub(super) struct BucketWriter<'a> {
     bucket: &'a Bucket,

@@ -122,7 +122,8 @@ mod tests {
 
     #[test]
     fn plain_keys_stay_as_they_are() {
-        let xml = "<r><Contents><Key>packs/ab/x</Key><Size>1</Size></Contents><Contents><Key>a&amp;b%</Key></Contents></r>";
+        let xml =
+            "<r><Contents><Key>packs/ab/x</Key><Size>1</Size></Contents><Contents><Key>a&amp;b%</Key></Contents></r>";
         assert_eq!(rewrite(xml, "Key"), xml);
     }
 

@@ -67,7 +67,7 @@ impl HttpService for Service {
         let response = self.inner.execute(request).await?;
         let status = response.status();
         if !status.is_success() {
-            return refused(response).await;
+            return refused(response, listed.is_some()).await;
         }
         if let (Integrity::CompareMd5, Some(md5)) = (self.integrity, &md5) {
             let stored = response.headers().get("content-md5").and_then(|value| value.to_str().ok());
@@ -123,8 +123,8 @@ async fn md5(body: &HttpRequestBody) -> String {
 }
 
 /// An answer that means failure: what `object_store` has a word for stays an answer, all else becomes an error that says
-/// whether it may pass.
-async fn refused(response: HttpResponse) -> Result<HttpResponse, HttpError> {
+/// whether it may pass. It has no words for what becomes of a listing.
+async fn refused(response: HttpResponse, is_listing: bool) -> Result<HttpResponse, HttpError> {
     let (parts, body) = response.into_parts();
     let mut beginning = Vec::new();
     let mut stream = body.bytes_stream();
@@ -137,7 +137,7 @@ async fn refused(response: HttpResponse) -> Result<HttpResponse, HttpError> {
         }
     }
     let refusal = Refusal::new(parts.status.as_u16(), &beginning);
-    if matches!(refusal.status, 304 | 401 | 403 | 404 | 409 | 412) {
+    if !is_listing && matches!(refusal.status, 304 | 401 | 403 | 404 | 409 | 412) {
         return Ok(HttpResponse::from_parts(parts, refusal.text.into()));
     }
     let kind = if refusal.is_passing() { HttpErrorKind::Request } else { HttpErrorKind::Decode };

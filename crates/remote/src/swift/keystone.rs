@@ -169,9 +169,7 @@ mod tests {
     }
 
     fn answer() -> Answer {
-        let endpoint = |interface: &str, region: &str| {
-            json!({"interface": interface, "region": region, "region_id": region, "url": format!("http://{interface}.{region}")})
-        };
+        let endpoint = |interface: &str, region: &str| json!({"interface": interface, "region": region, "region_id": region, "url": format!("http://{interface}.{region}")});
         serde_json::from_value(json!({"token": {
             "issued_at": "2001-01-01T00:00:00.000000Z",
             "expires_at": "2001-01-01T01:00:00.000000Z",

@@ -13,6 +13,8 @@ use cinderblock_remote::{Environment, Place, Settings};
 /// What is done to the next request in place of an answer.
 #[derive(Clone, Debug)]
 pub enum Misdeed {
+    /// None: this request is answered as it should be.
+    Behave,
     /// Nothing is done, and the answer has this status.
     Refuse(u16),
     /// The same with this body.
@@ -102,7 +104,11 @@ impl BadServer {
         std::mem::take(&mut self.state().requests)
     }
 
-    /// The headers that uploads have to have are checked with every one.
+    /// Where it listens.
+    pub fn endpoint(&self) -> &str {
+        &self.endpoint
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -153,7 +159,7 @@ impl BadServer {
                             <NextContinuationToken>again</NextContinuationToken></ListBucketResult>";
                 send(&stream, &request, 200, &[], body.as_bytes())
             }
-            None => {
+            Some(Misdeed::Behave) | None => {
                 let (status, headers, body) = perform(&mut state, &request);
                 drop(state);
                 send(&stream, &request, status, &headers, &body)

@@ -150,7 +150,8 @@ impl Run<'_> {
         self.report.damage.append(&mut choice.damage);
         if !choice.gone.is_empty() {
             // Of two collectors at once, one may have named again what the other deleted.
-            self.report.copied_bytes += sweep(repository, self.session.id(), &mut choice.gone, self.observer)?.written_bytes;
+            self.report.copied_bytes +=
+                sweep(repository, self.session.id(), &mut choice.gone, self.observer)?.written_bytes;
         }
         let copied = copy_live(repository, self.session, &mut marking.reached, &choice.sparse, self.observer)?;
         self.report.repacked += copied.done.len() as u64;

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use cinderblock_backend::{AppendOnly, Backend};
 use cinderblock_backend::simulated::ActorHandle;
+use cinderblock_backend::{AppendOnly, Backend};
 
 use super::model::{CHUNK, Known, Model, VOLUME_CHUNKS, Volume, chunk};
 use super::plot::Plot;
