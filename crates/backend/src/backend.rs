@@ -3,9 +3,9 @@
 use std::fmt;
 use std::io::{self, IoSlice, Write};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use crate::{Error, ForeignName, ObjectName};
+use crate::{Error, ForeignName, ObjectName, Retention};
 
 /// An object as a listing shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -140,6 +140,36 @@ pub trait Backend: Send + Sync + fmt::Debug {
     /// [`Error::NotFound`] if it is not there; of several threads that delete one object, one succeeds.
     fn delete(&self, name: &ObjectName) -> Result<(), Error>;
 
+    /// Keeps objects from being deleted before a time, by anybody who has not more rights than `retention` asks for: as long as is said, or
+    /// longer where they are kept longer already. Several at a time, because each may be a request.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::CannotRetain`] where the storage has no such thing; [`Error::NotFound`]. After an error some objects may be kept
+    /// and others not.
+    fn retain(&self, names: &[ObjectName], retention: Retention) -> Result<(), Error> {
+        let _ = (names, retention);
+        Err(Error::CannotRetain { location: self.location() })
+    }
+
+    /// Until when each of these objects is kept from being deleted, in their order. None where one is not, or is not there.
+    ///
+    /// # Errors
+    ///
+    /// What the storage says.
+    fn retained(&self, names: &[ObjectName]) -> Result<Vec<Option<SystemTime>>, Error> {
+        Ok(vec![None; names.len()])
+    }
+
+    /// Whether [`retain`](Backend::retain) can do anything here.
+    ///
+    /// # Errors
+    ///
+    /// What the storage says.
+    fn can_retain(&self) -> Result<bool, Error> {
+        Ok(false)
+    }
+
     /// Drops what caches on the way hold of an object's bytes, as far as that can be done, so that the next read asks the storage itself: for who
     /// doubts what it has read. Nothing where there are no such caches.
     fn forget_cached(&self, _name: &ObjectName) {}
@@ -223,6 +253,15 @@ macro_rules! forward {
             }
             fn delete(&self, name: &ObjectName) -> Result<(), Error> {
                 (**self).delete(name)
+            }
+            fn retain(&self, names: &[ObjectName], retention: Retention) -> Result<(), Error> {
+                (**self).retain(names, retention)
+            }
+            fn retained(&self, names: &[ObjectName]) -> Result<Vec<Option<SystemTime>>, Error> {
+                (**self).retained(names)
+            }
+            fn can_retain(&self) -> Result<bool, Error> {
+                (**self).can_retain()
             }
             fn forget_cached(&self, name: &ObjectName) {
                 (**self).forget_cached(name);

@@ -15,6 +15,11 @@ pub(crate) trait Around: Send + Sync {
         amount: impl FnOnce(&T) -> u64,
     ) -> Result<T, Error>;
 
+    /// Whether what killed writers have left half written may be removed.
+    fn removes_leftovers(&self) -> bool {
+        true
+    }
+
     /// How many requests at once keep it busy, where `inner` do so for the other backend.
     fn wanted_in_flight(&self, inner: usize) -> usize {
         inner
@@ -155,6 +160,26 @@ macro_rules! decorate {
                 self.around(request, || self.inner.delete(name), |()| 0)
             }
 
+            // One operation, whose name is the first of the objects.
+            fn retain(&self, names: &[$crate::ObjectName], retention: $crate::Retention) -> Result<(), $crate::Error> {
+                let name = names.first().map_or("", |name| name.as_str());
+                let request = $crate::Request { kind: $crate::Kind::Retain, name, offset: 0, bytes: 0 };
+                self.around(request, || self.inner.retain(names, retention), |()| 0)
+            }
+
+            fn retained(
+                &self,
+                names: &[$crate::ObjectName],
+            ) -> Result<Vec<Option<std::time::SystemTime>>, $crate::Error> {
+                let name = names.first().map_or("", |name| name.as_str());
+                let request = $crate::Request { kind: $crate::Kind::Retained, name, offset: 0, bytes: 0 };
+                self.around(request, || self.inner.retained(names), |_| 0)
+            }
+
+            fn can_retain(&self) -> Result<bool, $crate::Error> {
+                self.inner.can_retain()
+            }
+
             fn forget_cached(&self, name: &$crate::ObjectName) {
                 self.inner.forget_cached(name);
             }
@@ -166,6 +191,9 @@ macro_rules! decorate {
                 older_than: std::time::Duration,
                 dry_run: bool,
             ) -> Result<$crate::Leftovers, $crate::Error> {
+                if !self.removes_leftovers() {
+                    return Ok($crate::Leftovers::default());
+                }
                 self.inner.remove_leftovers(prefix, older_than, dry_run)
             }
 

@@ -1,6 +1,7 @@
 //! [`Error`]: what can go wrong between a caller and an object store.
 
 use std::io;
+use std::time::SystemTime;
 
 use crate::ObjectName;
 
@@ -158,6 +159,32 @@ pub enum Error {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
 
+    /// Nothing is deleted through [`AppendOnly`](crate::AppendOnly).
+    #[error("{name} is not deleted, because --append-only says that this process deletes nothing")]
+    AppendOnly {
+        /// The object that was to be deleted.
+        name: String,
+    },
+
+    /// The object is locked: nobody can delete it before that time.
+    #[error("object {name} is locked until {}, and can't be deleted before", crate::retention::date(*until))]
+    Retained {
+        /// The object that was to be deleted.
+        name: ObjectName,
+        /// When its retention ends.
+        until: SystemTime,
+    },
+
+    /// The storage can't lock objects.
+    #[error(
+        "{location} can't lock objects: that takes an S3 bucket that was made with Object Lock ('aws s3api create-bucket \
+         --object-lock-enabled-for-bucket')"
+    )]
+    CannotRetain {
+        /// Path or URL.
+        location: String,
+    },
+
     /// A write to this object failed before, so that it can't be finished.
     #[error("object {name} can't be finished because an earlier write to it failed; write it again from the start")]
     Incomplete {
@@ -182,6 +209,18 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether this says that the process may not delete the object, or nobody may: not that something failed.
+    pub fn is_delete_refused(&self) -> bool {
+        matches!(
+            self,
+            Error::AppendOnly { .. }
+                | Error::Retained { .. }
+                | Error::AccessDenied { .. }
+                | Error::PermissionDenied { .. }
+                | Error::ReadOnly { .. }
+        )
+    }
+
     /// The error for a failed `operation` (a verb) on the object, path or URL `name`.
     ///
     /// A full disk, a missing permission and read-only storage get their own variants; an [`Error`] that travelled

@@ -46,12 +46,15 @@
 //! | [`Faulty`] | a decorator: lets chosen operations fail |
 //! | [`Throttled`] | a decorator: latency, and a limit in bytes per second |
 //! | [`Limited`], [`Line`] | a decorator: a limit for uploads and one for downloads, shared by backends |
+//! | [`AppendOnly`] | a decorator: nothing is deleted |
+//! | [`Retaining`] | a decorator: keeps objects as a service with Object Lock does |
 //! | [`Crashing`] | a map that can say what a crash would have left of it |
 //! | [`simulated`] | several processes and their mishaps, in an order that a seed decides |
 //! | [`conformance`] | the tests that every backend must pass |
 //!
 //! Decorators can be put around each other; `&B`, `Box<B>` and `Arc<B>` are backends if `B` is one.
 
+mod append_only;
 mod backend;
 pub mod conformance;
 mod crashing;
@@ -67,9 +70,12 @@ mod name;
 mod pace;
 mod recording;
 mod request;
+mod retaining;
+mod retention;
 pub mod simulated;
 mod throttled;
 
+pub use append_only::AppendOnly;
 pub use backend::{Backend, Leftovers, ObjectInfo, ObjectWriter, Tail};
 pub use crashing::{Crash, Crashing};
 pub use error::Error;
@@ -82,4 +88,6 @@ pub use memory::Memory;
 pub use name::{MAX_NAME_LEN, MAX_PART_LEN, ObjectName};
 pub use recording::{LogEntry, Recording, Tally};
 pub use request::{Kind, Request};
+pub use retaining::Retaining;
+pub use retention::{Retention, RetentionMode};
 pub use throttled::Throttled;

@@ -155,9 +155,10 @@ decorate!(Recording);
 #[cfg(test)]
 mod tests {
     use std::io::Write;
+    use std::time::SystemTime;
 
     use super::*;
-    use crate::{Memory, ObjectName};
+    use crate::{Memory, ObjectName, Retention, RetentionMode};
 
     #[test]
     fn every_kind_is_counted_once_and_logged_in_order() {
@@ -174,11 +175,14 @@ mod tests {
         backend.list("a/", &mut |_| Ok(())).unwrap();
         backend.list_foreign("a/", &mut |_| Ok(())).unwrap();
         backend.delete(&name).unwrap();
+        let retention = Retention { until: SystemTime::UNIX_EPOCH, mode: RetentionMode::Governance };
+        backend.retain(std::slice::from_ref(&name), retention).unwrap_err();
+        backend.retained(&[name]).unwrap();
 
         let log = backend.take_log();
         assert_eq!(log.iter().map(|entry| entry.kind).collect::<Vec<_>>(), Kind::ALL);
-        assert_eq!(log.iter().map(|entry| entry.bytes).collect::<Vec<_>>(), [0, 4, 0, 0, 4, 2, 4, 0, 0, 0, 0]);
-        assert_eq!(log.iter().filter(|entry| !entry.succeeded).count(), 1);
+        assert_eq!(log.iter().map(|entry| entry.bytes).collect::<Vec<_>>(), [0, 4, 0, 0, 4, 2, 4, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(log.iter().filter(|entry| !entry.succeeded).count(), 2);
         assert_eq!((log[5].offset, log[8].name.as_str()), (1, "a/"));
         assert!(Kind::ALL.iter().all(|kind| backend.tally(*kind).calls == 1));
         assert_eq!(backend.tally(Kind::Put).failures, 1);

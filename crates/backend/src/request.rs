@@ -26,11 +26,15 @@ pub enum Kind {
     ListForeign,
     /// [`Backend::delete`](crate::Backend::delete).
     Delete,
+    /// [`Backend::retain`](crate::Backend::retain).
+    Retain,
+    /// [`Backend::retained`](crate::Backend::retained).
+    Retained,
 }
 
 impl Kind {
     /// All kinds, each once, in the order of their declaration.
-    pub const ALL: [Kind; 11] = [
+    pub const ALL: [Kind; 13] = [
         Kind::Create,
         Kind::Write,
         Kind::Finish,
@@ -42,9 +46,11 @@ impl Kind {
         Kind::List,
         Kind::ListForeign,
         Kind::Delete,
+        Kind::Retain,
+        Kind::Retained,
     ];
 
-    /// Whether it can change what is stored: `Create`, `Write`, `Finish`, `Put`, `Delete`.
+    /// Whether it can change which objects are stored: `Create`, `Write`, `Finish`, `Put`, `Delete`.
     pub fn is_change(self) -> bool {
         matches!(self, Kind::Create | Kind::Write | Kind::Finish | Kind::Put | Kind::Delete)
     }
@@ -61,6 +67,8 @@ impl Kind {
             Kind::Size => "examine",
             Kind::List | Kind::ListForeign => "list",
             Kind::Delete => "delete",
+            Kind::Retain => "lock",
+            Kind::Retained => "look at the lock of",
         }
     }
 }

@@ -15,6 +15,7 @@ use cinderblock_pipeline::{ReadData, Settings};
 use cinderblock_remote::Place;
 use cinderblock_store::pack::frame::Compression;
 use cinderblock_store::{BackupId, VolumeId};
+use clap::builder::FalseyValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use self::storage::{UrlParser, rate};
@@ -62,6 +63,11 @@ pub struct Options {
     #[arg(long, value_name = "RATE", value_parser = rate, global = true)]
     pub limit_download: Option<NonZeroU64>,
 
+    /// Delete nothing, for credentials that may not: what would have to be deleted, a later 'gc' with other credentials does. Commands whose
+    /// purpose is to delete are refused
+    #[arg(long, env = "CINDERBLOCK_APPEND_ONLY", value_parser = FalseyValueParser::new(), global = true)]
+    pub append_only: bool,
+
     /// Answer with one JSON document on standard output
     #[arg(long, global = true)]
     pub json: bool,
@@ -91,6 +97,8 @@ pub enum Command {
         /// What people are to know the passphrase or key file by
         #[arg(long, value_name = "TEXT", requires = "encrypt")]
         label: Option<String>,
+        #[command(flatten)]
+        lock: Lock,
     },
     /// Back up a volume
     Backup(Backup),
@@ -147,6 +155,26 @@ pub enum Command {
     /// Write and read OpenStack Cinder's own backups, and move them into and out of the repository
     #[command(subcommand)]
     Cinder(Box<cinder::Command>),
+}
+
+/// Whether and how backups are kept from being deleted by anybody.
+#[derive(Debug, Args)]
+pub struct Lock {
+    /// Keep each backup, with all it shares with others, from being deleted by anybody for so long, such as 30d: in an S3 bucket that
+    /// was made with Object Lock
+    #[arg(long = "object-lock", value_name = "TIME", value_parser = lock_period)]
+    pub period: Option<Duration>,
+
+    /// Who can shorten that: nobody, or whoever has the right to bypass governance
+    #[arg(long = "object-lock-mode", value_enum, default_value_t = LockMode::Compliance, requires = "period")]
+    pub mode: LockMode,
+}
+
+/// What `--object-lock-mode` takes.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum LockMode {
+    Compliance,
+    Governance,
 }
 
 #[derive(Debug, Args)]
@@ -324,6 +352,15 @@ fn duration(text: &str) -> Result<Duration, String> {
     Duration::try_from(duration).map_err(|_| "a time that lies behind us".to_owned())
 }
 
+/// Less than a day keeps nothing from anybody, and what is kept for more than ten years by a slip of the pen nobody can take back.
+fn lock_period(text: &str) -> Result<Duration, String> {
+    const DAY: Duration = Duration::from_secs(24 * 3600);
+    match duration(text)? {
+        period if (DAY..=DAY * 3650).contains(&period) => Ok(Duration::from_secs(period.as_secs())),
+        _ => Err("it has to be from 1d to 3650d".to_owned()),
+    }
+}
+
 /// A session renews itself every 5 minutes: less than three times that would hit those that are only slow.
 fn fence_after(text: &str) -> Result<Duration, String> {
     match duration(text)? {
@@ -366,6 +403,17 @@ mod tests {
         for text in ["95M", "0", "", "-1", "lots", "96MB", "99999999999T"] {
             assert!(memory(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_lock_has_a_period_that_means_something() {
+        assert_eq!(lock_period("30d"), Ok(Duration::from_secs(30 * 86_400)));
+        for text in ["23h", "0d", "3651d", "30", "-1d"] {
+            assert!(lock_period(text).is_err(), "{text}");
+        }
+        let parsed = |line: &str| Arguments::try_parse_from(line.split(' '));
+        assert!(parsed("cinderblock init --object-lock 30d --object-lock-mode governance").is_ok());
+        assert!(parsed("cinderblock init --object-lock-mode governance").is_err());
     }
 
     #[test]

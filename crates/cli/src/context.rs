@@ -5,10 +5,10 @@ use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
-use cinderblock_backend::{Backend, Error as BackendError, Limited, Line};
+use cinderblock_backend::{AppendOnly, Backend, Error as BackendError, Limited, Line};
 use cinderblock_pipeline::{Control, Engine, Settings};
 use cinderblock_remote::{Error as RemoteError, Place};
-use cinderblock_store::{Error as StoreError, OpenOptions, Repository};
+use cinderblock_store::{Error as StoreError, OpenOptions, Repository, Secret};
 use serde::Serialize;
 
 use crate::arguments::Options;
@@ -69,8 +69,32 @@ impl<'a> Context<'a> {
         Ok(self.limited(storage))
     }
 
-    /// The storage within the limits that were given, if any were.
+    /// Opens the repository on a storage, such as a new one's.
+    pub fn opened(&self, storage: Arc<dyn Backend>, secret: Option<Secret>) -> anyhow::Result<Repository> {
+        let memory_bytes = self.options.memory / 4;
+        let options = OpenOptions { memory_bytes, secret, ..OpenOptions::new(self.cache_folder()?) };
+        Ok(Repository::open(storage, &options)?)
+    }
+
+    /// Whether nothing may be deleted.
+    pub fn append_only(&self) -> bool {
+        self.options.append_only
+    }
+
+    /// Says where the storage refused to delete what a command has left, with nobody having said that it would.
+    pub fn tell_of_refused_deletes(&self, repository: &Repository) {
+        if repository.deletes_refused() && !self.append_only() {
+            output::note(&format!(
+                "cinderblock: {} did not let this command delete what it needs no more, which harms nothing: the next 'cinderblock gc' \
+                 does; with credentials that may not delete, use --append-only",
+                repository.backend().location()
+            ));
+        }
+    }
+
+    /// The storage within the limits that were given, if any were; without a way to delete, where that was asked for.
     pub fn limited(&self, storage: Arc<dyn Backend>) -> Arc<dyn Backend> {
+        let storage: Arc<dyn Backend> = if self.append_only() { Arc::new(AppendOnly::new(storage)) } else { storage };
         let (upload, download) = (self.options.limit_upload, self.options.limit_download);
         if upload.is_none() && download.is_none() {
             return storage;

@@ -93,10 +93,10 @@ impl Sources<'_> {
     pub fn open(&self, storage: Arc<dyn Backend>, mut options: OpenOptions) -> anyhow::Result<Repository> {
         options.secret = self.given()?;
         match Repository::open(Arc::clone(&storage), &options) {
-            Err(StoreError::Locked { location }) => {
+            Err(StoreError::SecretMissing { location }) => {
                 let Some(secret) = self.given_or_asked(&format!("passphrase of {location}"))? else {
                     let advice = format!("use {}, or set {}", self.options, self.variable);
-                    return Err(anyhow::Error::new(StoreError::Locked { location }).context(advice));
+                    return Err(anyhow::Error::new(StoreError::SecretMissing { location }).context(advice));
                 };
                 options.secret = Some(secret);
                 Ok(Repository::open(storage, &options)?)

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use cinderblock_backend::for_each_in_flight;
 
+use crate::deletion::{self, Deletion};
 use crate::error::Error;
-use crate::fence;
 use crate::id::{ChunkId, PackId, SegmentId};
 use crate::layout;
 use crate::listing;
@@ -41,15 +41,15 @@ impl Repository {
         Ok(packs.iter().map(|pack| pack.id).collect())
     }
 
-    /// Removes a segment that is damaged, after a rebuild of the index has read the packs themselves; whether it did.
+    /// Removes a segment that is damaged, after a rebuild of the index has read the packs themselves; whether it did. It stays where
+    /// the storage does not let this process delete.
     ///
     /// # Errors
     /// What the storage says.
     pub fn remove_damaged_segment(&self, id: SegmentId) -> Result<bool, Error> {
         match segment::read(&*self.backend, self.seal(), id) {
             Err(error) if error.is_damage() => {
-                fence::delete(&*self.backend, &layout::segment(id)?)?;
-                Ok(true)
+                Ok(deletion::delete(&*self.backend, &layout::segment(id)?)? == Deletion::Done)
             }
             Err(Error::Backend(error)) if error.is_not_found() => Ok(false),
             other => other.map(|_| false),

@@ -12,8 +12,8 @@ use bincode::{Decode, Encode};
 use cinderblock_backend::Backend;
 
 use crate::codec;
+use crate::deletion::{self, Deletion};
 use crate::error::Error;
-use crate::fence;
 use crate::id::{PackId, SessionId};
 use crate::layout;
 use crate::listing;
@@ -164,8 +164,7 @@ pub(crate) fn remove_notes(backend: &dyn Backend, gone: &HashSet<PackId>) -> Res
     let mut removed = 0;
     for (pack, numbers) in numbers(backend)?.into_iter().filter(|(pack, _)| gone.contains(pack)) {
         for number in numbers {
-            fence::delete(backend, &layout::damage(pack, number)?)?;
-            removed += 1;
+            removed += u64::from(deletion::delete(backend, &layout::damage(pack, number)?)? == Deletion::Done);
         }
     }
     Ok(removed)
@@ -266,8 +265,8 @@ impl Repository {
         let mut removed = 0;
         for (pack, number, error) in unreadable(self.backend(), self.seal())? {
             if error.is_damage() && is_noted(pack) {
-                fence::delete(self.backend(), &layout::damage(pack, number)?)?;
-                removed += 1;
+                let deletion = deletion::delete(self.backend(), &layout::damage(pack, number)?)?;
+                removed += u64::from(deletion == Deletion::Done);
             }
         }
         Ok(removed)

@@ -56,7 +56,7 @@ pub enum Error {
     },
     /// The repository is encrypted, and nothing was given that opens it.
     #[error("the repository at {location} is encrypted: it needs its passphrase or a key file")]
-    Locked {
+    SecretMissing {
         /// Path or URL.
         location: String,
     },
@@ -169,6 +169,44 @@ pub enum Error {
         volume: VolumeId,
         /// When the protection ends by itself, if it does.
         until: Option<Timestamp>,
+    },
+    /// The backup is locked, and nobody can delete it.
+    #[error("backup {id} of {volume} is locked until {until}: it can't be deleted before")]
+    Locked {
+        /// The backup.
+        id: BackupId,
+        /// Its volume.
+        volume: VolumeId,
+        /// When its lock ends.
+        until: Timestamp,
+    },
+    /// A backup was made, and what it needs is locked, but not its record.
+    #[error(
+        "backup {id} of {volume} was made, but its record could not be locked and may be deleted: what it needs is locked, so make \
+         another backup, which costs little"
+    )]
+    NotLocked {
+        /// The backup.
+        id: BackupId,
+        /// Its volume.
+        volume: VolumeId,
+        /// What the storage says.
+        source: Box<cinderblock_backend::Error>,
+    },
+    /// A record is locked, which its writer does when it counts, and a tombstone says that it does not.
+    #[error(
+        "the record of backup {id} of {volume} is locked until {until}, but tombstones/{session} says that it is none: no writer locks such a \
+         record, so the tombstone may be forged; if 'cinderblock verify' finds the backup whole when that is removed, it was"
+    )]
+    LockedVoid {
+        /// The backup.
+        id: BackupId,
+        /// Its volume.
+        volume: VolumeId,
+        /// The session that is said to have ended without it.
+        session: SessionId,
+        /// When its lock ends.
+        until: Timestamp,
     },
     /// An id is not of the form that it has to be.
     #[error("{text:?} is not a {kind}: {reason}")]

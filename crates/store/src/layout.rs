@@ -18,10 +18,27 @@ pub(crate) const CURSORS: &str = "scrub/";
 pub(crate) const FENCES: &str = "fences/";
 pub(crate) const TOMBSTONES: &str = "tombstones/";
 pub(crate) const KEYS: &str = "keys/";
+pub(crate) const POLICIES: &str = "policy/";
+
+/// The last part of the name of a session's word that it has ended.
+const ENDED: &str = "ended";
 
 /// What the names of a repository's objects begin with: all of them, and nobody else's.
-pub(crate) const ALL: [&str; 12] =
-    [DESCRIPTOR, PACKS, SEGMENTS, BACKUPS, SESSIONS, MARKS, COLLECTIONS, DAMAGE, CURSORS, FENCES, TOMBSTONES, KEYS];
+pub(crate) const ALL: [&str; 13] = [
+    DESCRIPTOR,
+    PACKS,
+    SEGMENTS,
+    BACKUPS,
+    SESSIONS,
+    MARKS,
+    COLLECTIONS,
+    DAMAGE,
+    CURSORS,
+    FENCES,
+    TOMBSTONES,
+    KEYS,
+    POLICIES,
+];
 
 fn name(text: String) -> Result<ObjectName, Error> {
     Ok(ObjectName::new(text)?)
@@ -49,6 +66,29 @@ pub(crate) fn record(volume_part: &str, id: BackupId) -> Result<ObjectName, Erro
 /// `sessions/<session id>/<number>`: a renewal is a new object with a higher number.
 pub(crate) fn session(id: SessionId, number: u32) -> Result<ObjectName, Error> {
     name(format!("{SESSIONS}{id}/{number:08}"))
+}
+
+/// `sessions/<session id>/ended`: the session says that it has ended.
+pub(crate) fn ended(id: SessionId) -> Result<ObjectName, Error> {
+    name(format!("{SESSIONS}{id}/{ENDED}"))
+}
+
+/// The session that says that it has ended, if it is the name of that.
+pub(crate) fn parse_ended(object: &ObjectName) -> Option<SessionId> {
+    let (id, last) = object.as_str().strip_prefix(SESSIONS)?.split_once('/')?;
+    let id = id.parse().ok()?;
+    (last == ENDED && ended(id).ok()?.as_str() == object.as_str()).then_some(id)
+}
+
+/// `policy/<number>`: a change is a new object with a higher number.
+pub(crate) fn policy(number: u32) -> Result<ObjectName, Error> {
+    name(format!("{POLICIES}{number:08}"))
+}
+
+/// The number of a policy, if it is the name of one.
+pub(crate) fn parse_policy(object: &ObjectName) -> Option<u32> {
+    let number = object.as_str().strip_prefix(POLICIES)?.parse().ok()?;
+    (policy(number).ok()?.as_str() == object.as_str()).then_some(number)
 }
 
 /// `gc/<collection id>`: packs that are about to be deleted.
@@ -195,6 +235,14 @@ mod tests {
         let slot_name = key_slot(KeySlotId::from_bytes([5; 16]))?;
         assert_eq!(slot_name.as_str(), "keys/05050505050505050505050505050505");
         assert_eq!(parse_key_slot(&slot_name), Some(KeySlotId::from_bytes([5; 16])));
+        let ended_name = ended(SessionId::from_bytes([3; 16]))?;
+        assert_eq!(ended_name.as_str(), "sessions/03030303030303030303030303030303/ended");
+        assert_eq!(parse_ended(&ended_name), Some(SessionId::from_bytes([3; 16])));
+        assert_eq!(
+            (parse_session(&ended_name), parse_ended(&session(SessionId::from_bytes([3; 16]), 1)?)),
+            (None, None)
+        );
+        assert_eq!((policy(1)?.as_str(), parse_policy(&policy(1)?)), ("policy/00000001", Some(1)));
         let last = mark(id, u32::MAX)?;
         assert_eq!(last.as_str(), "marks/02020202-0202-0202-0202-020202020202/4294967295");
         assert_eq!(parse_mark(&last), Some((id, u32::MAX)));

@@ -46,6 +46,10 @@ pub enum Kind {
     Cursor = 11,
     /// The key of an encrypted repository, wrapped. Never sealed.
     KeySlot = 12,
+    /// The word of a session that it has ended, where it can't remove its announcement.
+    Ended = 13,
+    /// How long objects are kept from being deleted.
+    Policy = 14,
 }
 
 impl Kind {
@@ -55,6 +59,7 @@ impl Kind {
         match self {
             Kind::KeySlot => 4 << 10,
             Kind::Session | Kind::Mark | Kind::Fence | Kind::Tombstone | Kind::Damage | Kind::Cursor => 64 << 10,
+            Kind::Ended | Kind::Policy => 64 << 10,
             _ => 16 << 20,
         }
     }
@@ -73,6 +78,8 @@ impl Kind {
             Kind::Damage,
             Kind::Cursor,
             Kind::KeySlot,
+            Kind::Ended,
+            Kind::Policy,
         ];
         kinds.into_iter().find(|kind| *kind as u8 == byte)
     }

@@ -17,6 +17,7 @@ use crate::index::{self, Index, Neighbourhood};
 use crate::key::{self, Secret, Unlocked};
 use crate::layout;
 use crate::listing;
+use crate::locking::{ObjectLock, timestamp};
 use crate::node_cache::NodeCache;
 use crate::pack::{Content, PackReader};
 use crate::record::Record;
@@ -89,6 +90,10 @@ pub struct Repository {
     opening: Mutex<()>,
     /// Whether the objects were seen to be this repository's.
     pub(crate) identified: AtomicBool,
+    /// Whether the storage refused to delete what a session left.
+    pub(crate) deletes_refused: AtomicBool,
+    /// What the policy says of locks, once it was read.
+    pub(crate) object_lock: Mutex<Option<Option<ObjectLock>>>,
 }
 
 /// The index, or nothing where the repository had no packs when it was looked at.
@@ -175,14 +180,14 @@ impl Repository {
     /// takes some tenths of a second, and 64 MiB of memory, for each.
     ///
     /// # Errors
-    /// [`Error::NotARepository`], [`Error::NewerFormat`]; [`Error::Locked`] where there is no secret, [`Error::WrongSecret`] where it opens no
+    /// [`Error::NotARepository`], [`Error::NewerFormat`]; [`Error::SecretMissing`] where there is no secret, [`Error::WrongSecret`] where it opens no
     /// slot, [`Error::NotEncrypted`] where there is one and nothing to open; or what the storage says.
     pub fn open(backend: Arc<dyn Backend>, options: &OpenOptions) -> Result<Self, Error> {
         let descriptor = Descriptor::load(&*backend)?;
         let location = || backend.location();
         let unlocked = match (&options.secret, descriptor.encrypted) {
             (None, false) => None,
-            (None, true) => return Err(Error::Locked { location: location() }),
+            (None, true) => return Err(Error::SecretMissing { location: location() }),
             // What was to be secret would be written for all to read.
             (Some(_), false) => return Err(Error::NotEncrypted { location: location() }),
             (Some(secret), true) => Some(key::unlock(&*backend, descriptor.repository, secret)?),
@@ -212,6 +217,8 @@ impl Repository {
             generation: AtomicU64::new(0),
             opening: Mutex::default(),
             identified: AtomicBool::new(false),
+            deletes_refused: AtomicBool::new(false),
+            object_lock: Mutex::default(),
         })
     }
 
@@ -253,6 +260,11 @@ impl Repository {
     /// The storage that it is in.
     pub fn backend(&self) -> &dyn Backend {
         &*self.backend
+    }
+
+    /// Whether the storage refused to delete what a session of this process left when it ended. A collector removes that.
+    pub fn deletes_refused(&self) -> bool {
+        self.deletes_refused.load(Ordering::Relaxed)
     }
 
     /// Folder of this host's index of this repository.
@@ -341,7 +353,7 @@ impl Repository {
     /// space of what no backup reaches any more is not freed yet.
     ///
     /// # Errors
-    /// [`Error::BackupNotFound`]; [`Error::Protected`]; an unreadable mark's, as it may be one that protects; or what the
+    /// [`Error::BackupNotFound`]; [`Error::Protected`]; [`Error::Locked`]; an unreadable mark's, as it may be one that protects; or what the
     /// storage says.
     pub fn delete_backup(&self, volume: &VolumeId, id: BackupId) -> Result<(), Error> {
         // Else it would find whole backups damaged, and their owner might take advice to delete them.
@@ -351,8 +363,15 @@ impl Repository {
         {
             return Err(Error::Protected { backup: id, volume: volume.clone(), until: mark.protected_until });
         }
-        match self.backend.delete(&self.record_object(volume, id)?) {
+        let name = self.record_object(volume, id)?;
+        let locked = |until| Error::Locked { id, volume: volume.clone(), until };
+        // A bucket with versions would take the deletion, keep what is locked out of sight, and free nothing.
+        if let Some(until) = self.locked_until(&name)? {
+            return Err(locked(until));
+        }
+        match self.backend.delete(&name) {
             Err(error) if error.is_not_found() => return Err(Error::BackupNotFound { text: id.to_string() }),
+            Err(cinderblock_backend::Error::Retained { until, .. }) => return Err(locked(timestamp(until))),
             other => other?,
         }
         self.remove_marks(volume, id);

@@ -100,6 +100,8 @@ pub enum Reason {
     Unreadable,
     /// It is protected.
     Protected,
+    /// It is locked, and nobody can delete it before that time.
+    Locked(Timestamp),
     /// It is one of the newest.
     Last,
     /// It is the newest of its hour, day and so on.
@@ -124,6 +126,7 @@ impl fmt::Display for Reason {
         match self {
             Reason::Unreadable => f.write_str("unreadable"),
             Reason::Protected => f.write_str("protected"),
+            Reason::Locked(until) => write!(f, "locked until {until}"),
             Reason::Last => f.write_str("last"),
             Reason::Newest(unit) => f.write_str(adverb(unit)),
             Reason::Oldest(unit) => write!(f, "oldest {}", adverb(unit)),

@@ -34,12 +34,16 @@ pub(crate) enum Step {
     Settle,
     /// A writer leaves its last announcement but one, since listings lag.
     KeepRenewal,
+    /// A fenced writer that can't take its record back, as it can't delete, puts the tombstone of its session.
+    OwnTombstone,
+    /// A writer that can't remove its announcement says that it has ended only when it is certain what becomes of its record.
+    EndLast,
 }
 
 #[cfg(test)]
 impl Step {
     /// All steps.
-    pub(crate) const ALL: [Step; 15] = [
+    pub(crate) const ALL: [Step; 17] = [
         Step::AvoidCondemned,
         Step::ForgetPacks,
         Step::FenceCheck,
@@ -55,6 +59,8 @@ impl Step {
         Step::FreshListing,
         Step::Settle,
         Step::KeepRenewal,
+        Step::OwnTombstone,
+        Step::EndLast,
     ];
 }
 

@@ -68,7 +68,7 @@ fn without_its_key_nothing_is_opened() -> TestResult {
     let storage = copy()?;
     let opened =
         |secret| Repository::open(storage.clone(), &OpenOptions { secret, ..OpenOptions::new(cache.path()) }).map(drop);
-    assert!(matches!(opened(None), Err(Error::Locked { .. })));
+    assert!(matches!(opened(None), Err(Error::SecretMissing { .. })));
     assert!(matches!(opened(Some(passphrase("golden"))), Err(Error::WrongSecret { method: Method::Passphrase, .. })));
     let other = Secret::generate_key_file()?;
     assert!(matches!(opened(Some(other)), Err(Error::WrongSecret { method: Method::KeyFile, .. })));

@@ -34,6 +34,7 @@ pub fn run(context: &Context, arguments: &arguments::Backup) -> anyhow::Result<(
     let display = context.show_progress(&control, Phase::Backup);
     let record = engine.backup(&repository, source, &options, &control);
     drop(display);
+    context.tell_of_refused_deletes(&repository);
     let record = match record.map_err(|error| (error.is_cancelled(), anyhow::Error::new(error))) {
         // Of other failures of the storage it is not certain: an answer may have been lost.
         Err((cancelled, error)) if cancelled || failure::is_full(&error) || failure::is_refused(&error) => {

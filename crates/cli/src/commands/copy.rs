@@ -104,6 +104,7 @@ pub fn run(context: &Context, arguments: &Copy) -> anyhow::Result<()> {
             Err(error) => done.fail(&volume, id, failure::words(&error)),
         }
     }
+    context.tell_of_refused_deletes(&to);
     let (failed, location) = (done.failed.len() as u64, to.backend().location());
     context.summary(&done, || done.text(&location))?;
     if let Some(error) = stopped {

@@ -26,6 +26,10 @@ struct Collected {
     copied_bytes: u64,
     pending_packs: u64,
     packs_kept_for_writers: u64,
+    /// Packs that nothing, or little, is needed of, and that are locked.
+    locked_packs: u64,
+    /// When the first of their locks ends.
+    locked_until: Option<String>,
     leftover_files: u64,
     leftover_bytes: u64,
     waiting: Vec<SessionFacts>,
@@ -132,6 +136,8 @@ impl Collected {
             copied_bytes: report.copied_bytes,
             pending_packs: report.pending,
             packs_kept_for_writers: report.kept_for_writers,
+            locked_packs: report.locked.packs,
+            locked_until: report.locked.until.map(|until| until.to_string()),
             leftover_files: report.leftovers.files,
             leftover_bytes: report.leftovers.bytes,
             waiting: report.waiting.iter().map(SessionFacts::new).collect(),
@@ -193,6 +199,10 @@ fn text(collected: &Collected) -> String {
     }
     if collected.packs_kept_for_writers > 0 {
         let _ = writeln!(text, "kept {} of backups that run", packs(collected.packs_kept_for_writers));
+    }
+    if let Some(until) = &collected.locked_until {
+        let _ =
+            writeln!(text, "kept {} that are locked, the first of them until {until}", packs(collected.locked_packs));
     }
     if collected.pending_packs > 0 {
         let _ = writeln!(text, "{} are left to delete, and wait for:", packs(collected.pending_packs));

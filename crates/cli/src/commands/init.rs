@@ -1,10 +1,15 @@
 //! `init`
 
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use cinderblock_backend::{Backend, Error as BackendError, RetentionMode};
 use cinderblock_chunker::ChunkSize;
-use cinderblock_store::{Repository, Secret};
+use cinderblock_store::{ObjectLock, Repository, Secret};
 use serde::Serialize;
 
 use crate::arguments::keys::Encrypt;
+use crate::arguments::{Lock, LockMode};
 use crate::context::Context;
 use crate::failure::Usage;
 use crate::secrets::Sources;
@@ -15,6 +20,13 @@ struct Made {
     chunk_size: u32,
     location: String,
     encrypted: bool,
+    object_lock: Option<LockFacts>,
+}
+
+#[derive(Serialize)]
+struct LockFacts {
+    seconds: u64,
+    mode: &'static str,
 }
 
 /// What the repository is to be opened with.
@@ -29,23 +41,60 @@ fn secret(keys: Sources, encrypt: Encrypt) -> anyhow::Result<Secret> {
 pub fn run(
     context: &Context,
     chunk_size: ChunkSize,
-    encrypt: Option<Encrypt>,
-    label: Option<&str>,
+    (encrypt, label): (Option<Encrypt>, Option<&str>),
+    lock: &Lock,
 ) -> anyhow::Result<()> {
     let secret = encrypt.map(|encrypt| secret(context.keys(), encrypt)).transpose()?;
     let storage = context.new_storage()?;
+    // Before anything is made: a repository that is not what was asked for is none to begin with.
+    if lock.period.is_some() && !storage.can_retain()? {
+        return Err(BackendError::CannotRetain { location: storage.location() }.into());
+    }
     let id = match &secret {
         None => Repository::create(&*storage, chunk_size)?,
         Some(secret) => Repository::create_encrypted(&*storage, chunk_size, secret, label.unwrap_or_default())?,
     };
+    let location = storage.location();
+    let set = |period| set_lock(context, storage, secret, period, lock.mode);
+    let object_lock = lock.period.map(set).transpose()?;
+    let locked = match (&object_lock, lock.period) {
+        (Some(facts), Some(period)) => {
+            format!("; backups are locked for {} days ({})", period.as_secs() / 86_400, facts.mode)
+        }
+        _ => String::new(),
+    };
     let made = Made {
         repository_id: id.to_string(),
         chunk_size: chunk_size.bytes(),
-        location: storage.location(),
-        encrypted: secret.is_some(),
+        location,
+        encrypted: encrypt.is_some(),
+        object_lock,
     };
     context.summary(&made, || {
         let kind = if made.encrypted { "encrypted repository" } else { "repository" };
-        format!("{kind} {id} made at {}, chunks of {chunk_size}\n", made.location)
+        format!("{kind} {id} made at {}, chunks of {chunk_size}{locked}\n", made.location)
     })
+}
+
+fn set_lock(
+    context: &Context,
+    storage: Arc<dyn Backend>,
+    secret: Option<Secret>,
+    period: std::time::Duration,
+    mode: LockMode,
+) -> anyhow::Result<LockFacts> {
+    let (mode, name) = match mode {
+        LockMode::Compliance => (RetentionMode::Compliance, "compliance"),
+        LockMode::Governance => (RetentionMode::Governance, "governance"),
+    };
+    let location = storage.location();
+    let set = context
+        .opened(storage, secret)
+        .and_then(|repository| Ok(repository.set_object_lock(ObjectLock { period, mode })?));
+    set.with_context(|| {
+        format!(
+            "the repository was made, and does not lock anything: remove it (cinderblock.json, keys/ and policy/ at {location}), and make it again"
+        )
+    })?;
+    Ok(LockFacts { seconds: period.as_secs(), mode: name })
 }

@@ -21,10 +21,28 @@ mod verify;
 
 use crate::arguments::Command;
 use crate::context::Context;
+use crate::failure::Usage;
+
+/// What a command has to delete, where it has to.
+fn deletes(command: &Command) -> Option<&'static str> {
+    match command {
+        Command::Delete { .. } => Some("'delete' removes backups"),
+        Command::Prune(arguments) if !arguments.dry_run => Some("'prune' removes backups"),
+        Command::Gc(arguments) if !arguments.dry_run => Some("'gc' deletes what no backup needs"),
+        Command::Protect(arguments) if arguments.remove => Some("'protect --remove' lets others delete backups"),
+        Command::Cinder(command) => cinder::deletes(command),
+        _ => None,
+    }
+}
 
 pub fn run(command: &Command, context: &Context) -> anyhow::Result<()> {
+    if let Some(what) = deletes(command).filter(|_| context.append_only()) {
+        return Err(Usage(format!("{what}, and --append-only says that nothing is to be deleted")).into());
+    }
     match command {
-        Command::Init { chunk_size, encrypt, label } => init::run(context, *chunk_size, *encrypt, label.as_deref()),
+        Command::Init { chunk_size, encrypt, label, lock } => {
+            init::run(context, *chunk_size, (*encrypt, label.as_deref()), lock)
+        }
         Command::Key(command) => key::run(context, command),
         Command::Backup(arguments) => backup::run(context, arguments),
         Command::Restore(arguments) => restore::run(context, arguments),

@@ -1,10 +1,12 @@
 //! `protect`
 
 use anyhow::Context as _;
+use cinderblock_store::{BackupId, Repository, Timestamp, VolumeId};
 use serde::Serialize;
 
 use crate::arguments::retention::Protect;
 use crate::context::Context;
+use crate::failure::Usage;
 use crate::output::facts::Protection;
 use crate::output::number;
 
@@ -21,6 +23,23 @@ struct State {
     protected_until: Option<String>,
 }
 
+/// A protection that ends sooner than it did would let others delete.
+fn check_not_shorter(
+    repository: &Repository,
+    volume: &VolumeId,
+    id: BackupId,
+    until: Option<Timestamp>,
+) -> anyhow::Result<()> {
+    let Some(mark) = repository.mark(volume, id)?.filter(|mark| mark.is_protected(repository.now())) else {
+        return Ok(());
+    };
+    let Some(until) = until.filter(|until| mark.protected_until.is_none_or(|now| *until < now)) else { return Ok(()) };
+    Err(Usage(format!(
+        "backup {id} of {volume} is protected for longer than until {until}, and --append-only says that nothing is to be deleted"
+    ))
+    .into())
+}
+
 pub fn run(context: &Context, arguments: &Protect) -> anyhow::Result<()> {
     let repository = context.repository()?;
     // All are found before one is changed.
@@ -29,6 +48,11 @@ pub fn run(context: &Context, arguments: &Protect) -> anyhow::Result<()> {
         let backup = repository.find_backup(text).context("nothing was changed")?;
         if !found.contains(&backup) {
             found.push(backup);
+        }
+    }
+    if context.append_only() {
+        for (volume, id) in &found {
+            check_not_shorter(&repository, volume, *id, arguments.until).context("nothing was changed")?;
         }
     }
     let mut backups = Vec::with_capacity(found.len());

@@ -138,6 +138,8 @@ fn remove(pool: &ThreadPool, repository: &Repository, decisions: &mut [Decision]
             Ok(()) | Err(Error::BackupNotFound { .. }) => Outcome::Removed,
             // Somebody has protected it meanwhile.
             Err(Error::Protected { .. }) => Outcome::Kept(vec![Reason::Protected]),
+            // Its time is not over: a later pruning removes it.
+            Err(Error::Locked { until, .. }) => Outcome::Kept(vec![Reason::Locked(until)]),
             Err(error) => Outcome::Failed(error),
         };
     };

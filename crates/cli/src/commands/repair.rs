@@ -41,6 +41,7 @@ pub fn run(context: &Context, arguments: &Repair) -> anyhow::Result<()> {
         dry_run: arguments.dry_run,
     };
     let report = context.engine()?.repair(&repository, other.as_ref(), &options, &context.control())?;
+    context.tell_of_refused_deletes(&repository);
     let repaired = Repaired {
         dry_run: arguments.dry_run,
         whole: report.damaged_backups.is_empty(),

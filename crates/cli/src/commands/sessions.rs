@@ -24,6 +24,8 @@ pub struct SessionFacts {
     /// Seconds since it last gave a sign of life.
     silent_seconds: Option<f64>,
     damaged: bool,
+    /// Whether it has ended and could not remove its announcement, which is not read then: the next collection does.
+    ended: bool,
 }
 
 fn silence(session: &SessionInfo) -> Option<Duration> {
@@ -46,6 +48,7 @@ impl SessionFacts {
             renewed_at: session.renewed_at.map(|time| time.to_string()),
             silent_seconds: silence(session).map(|silence| silence.as_secs_f64()),
             damaged: session.damaged,
+            ended: session.ended,
         }
     }
 
@@ -70,7 +73,17 @@ pub fn describe(session: &SessionInfo) -> String {
 pub fn run(context: &Context) -> anyhow::Result<()> {
     let sessions = context.repository()?.sessions()?;
     let facts: Vec<SessionFacts> = sessions.iter().map(SessionFacts::new).collect();
-    context.answer(&facts, || table(&sessions))
+    context.answer(&facts, || text(&sessions))
+}
+
+fn text(sessions: &[SessionInfo]) -> String {
+    let (at_work, ended): (Vec<_>, Vec<_>) = sessions.iter().cloned().partition(SessionInfo::is_at_work);
+    let mut text = table(&at_work);
+    if !ended.is_empty() {
+        let ended = number::counted(ended.len() as u64, "session");
+        text.push_str(&format!("{ended} could not remove what it left when it ended: 'cinderblock gc' does\n"));
+    }
+    text
 }
 
 fn table(sessions: &[SessionInfo]) -> String {

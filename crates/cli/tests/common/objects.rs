@@ -24,7 +24,12 @@ impl Objects {
     /// Names of those whose names begin so, in order.
     pub fn names(&self, prefix: &str) -> Vec<String> {
         let mut names = Vec::new();
-        self.0.list(prefix, &mut |object| Ok(names.push(object.name.to_string()))).unwrap();
+        self.0
+            .list(prefix, &mut |object| {
+                names.push(object.name.to_string());
+                Ok(())
+            })
+            .unwrap();
         names.sort();
         names
     }
@@ -46,7 +51,12 @@ impl Objects {
     /// The largest whose name begins so.
     pub fn largest(&self, prefix: &str) -> String {
         let mut sizes = Vec::new();
-        self.0.list(prefix, &mut |object| Ok(sizes.push((object.size, object.name.to_string())))).unwrap();
+        self.0
+            .list(prefix, &mut |object| {
+                sizes.push((object.size, object.name.to_string()));
+                Ok(())
+            })
+            .unwrap();
         sizes.into_iter().max().unwrap().1
     }
 }

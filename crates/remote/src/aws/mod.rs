@@ -1,6 +1,7 @@
 //! `s3://`: Amazon S3, and whatever speaks its protocol.
 
 mod credentials;
+mod locking;
 mod making;
 mod profile;
 
@@ -9,6 +10,7 @@ use std::sync::Arc;
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey, Checksum, S3ConditionalPut};
 
 use self::credentials::Explained;
+use self::locking::Locking;
 pub(crate) use self::making::make_bucket;
 use self::profile::Profile;
 use crate::bucket::{Stores, Words};
@@ -17,13 +19,19 @@ use crate::open::{check_endpoint, client_options, no_retries, retries, retries_o
 use crate::{Bucket, Container, Environment, Error, Settings};
 
 /// A bucket, with endpoint and credentials from the environment and the files of AWS's own tools.
-pub(crate) fn open(environment: &Environment, container: &Container, settings: &Settings) -> Result<Bucket, Error> {
+pub(crate) fn open(environment: &Environment, container: &Container, settings: &Settings) -> Result<Locking, Error> {
     let failed = |source| cannot_use(container, source);
     let configured = with_credentials(configure(environment, container, settings)?, settings).map_err(failed)?;
     let once = Arc::new(configured.clone().with_retry(no_retries()).build().map_err(failed)?);
     let patient = Arc::new(configured.with_retry(retries(settings)).build().map_err(failed)?);
-    let stores = Stores { once: once.clone(), patient, pages: Some(once), omits_prefix: false };
-    Bucket::on(stores, container.prefix(), container.to_string(), Words::of(container.service()), settings)
+    let stores = Stores { once: once.clone(), patient, pages: Some(once.clone()), omits_prefix: false };
+    let words = Words::of(container.service());
+    let bucket = Bucket::on(stores, container.prefix(), container.to_string(), words.clone(), settings)?;
+    Locking::new(bucket, once, container.prefix(), words, settings).map_err(|source| Error::Client {
+        location: container.to_string(),
+        variables: "AWS_",
+        source: source.into(),
+    })
 }
 
 fn cannot_use(container: &Container, source: object_store::Error) -> Error {

@@ -6,5 +6,5 @@ mod refusal;
 mod service;
 
 pub(crate) use keys::{original, rewrite};
-pub(crate) use refusal::Refusal;
+pub(crate) use refusal::{Refusal, element};
 pub(crate) use service::{Connector, Integrity};

@@ -1,8 +1,9 @@
 //! Choosing what to condemn.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use crate::error::Error;
+use crate::gc::Locked;
 use crate::gc::marking::Marking;
 use crate::id::{PackId, SegmentId, SessionId};
 use crate::layout;
@@ -23,8 +24,10 @@ pub(super) struct Choice {
     pub gone: HashSet<PackId>,
     /// Nothing in them is reached, but their writer is at work.
     pub kept_for_writers: u64,
-    /// Bytes of the dead ones, and of what is not reached in the sparse ones.
-    pub freeable_bytes: u64,
+    /// Of the dead and the sparse ones, what can be freed: all bytes, or those of what is not reached.
+    freeable: HashMap<PackId, u64>,
+    /// Nothing or little in them is reached, but they are locked: when the first of these locks ends, and how many there are.
+    pub locked: Locked,
     /// Packs that can't be read: they are kept.
     pub damage: Vec<Error>,
 }
@@ -76,16 +79,33 @@ impl Choice {
                 Err(_) if criteria.condemned.contains(&id) => {}
                 // Whoever wrote it, if that is still at work, is waited for.
                 Err(error) if error.is_damage() && marking.is_done_with(id) => {
-                    choice.freeable_bytes += criteria.packs.get(&id).copied().unwrap_or(0);
+                    choice.freeable.insert(id, criteria.packs.get(&id).copied().unwrap_or(0));
                     choice.dead.push(id);
                 }
                 Err(error) if error.is_damage() => choice.damage.push(error),
                 Err(error) => return Err(error),
             }
         }
+        choice.leave_locked(repository)?;
         choice.dead.sort_unstable();
         choice.sparse.sort_unstable();
         Ok(choice)
+    }
+
+    /// Bytes of the dead packs, and of what is not reached in the sparse ones.
+    pub fn freeable_bytes(&self) -> u64 {
+        self.freeable.values().sum()
+    }
+
+    /// What is locked can't go, and the locks of what a backup needs must not be lost by moving it.
+    fn leave_locked(&mut self, repository: &Repository) -> Result<(), Error> {
+        let locked = repository.locked_packs(self.dead.iter().chain(&self.sparse).copied())?;
+        self.locked.add(&locked);
+        for packs in [&mut self.dead, &mut self.sparse] {
+            packs.retain(|id| !locked.contains_key(id));
+        }
+        self.freeable.retain(|id, _| !locked.contains_key(id));
+        Ok(())
     }
 
     fn consider(
@@ -125,10 +145,10 @@ impl Choice {
             return Ok(());
         }
         if any {
-            self.freeable_bytes += all.saturating_sub(live);
+            self.freeable.insert(pack.id, all.saturating_sub(live));
             self.sparse.push(pack.id);
         } else {
-            self.freeable_bytes += object_bytes;
+            self.freeable.insert(pack.id, object_bytes);
             self.dead.push(pack.id);
         }
         Ok(())

@@ -22,13 +22,15 @@ mod run;
 mod sweep;
 mod wait;
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use cinderblock_backend::Leftovers;
 
 use crate::error::Error;
-use crate::id::{BackupId, VolumeId};
+use crate::id::{BackupId, PackId, VolumeId};
 use crate::session::announcement::SessionInfo;
+use crate::time::Timestamp;
 
 /// How to collect garbage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,6 +110,28 @@ impl std::fmt::Debug for Observer<'_> {
     }
 }
 
+/// Packs that are kept because they are locked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Locked {
+    /// How many.
+    pub packs: u64,
+    /// When the first of their locks ends.
+    pub until: Option<Timestamp>,
+}
+
+impl Locked {
+    fn add(&mut self, locked: &HashMap<PackId, Timestamp>) {
+        self.packs += locked.len() as u64;
+        self.until = self.until.into_iter().chain(locked.values().copied()).min();
+    }
+
+    fn merge(&mut self, other: Self) {
+        self.packs += other.packs;
+        self.until = self.until.into_iter().chain(other.until).min();
+    }
+}
+
 /// What a collector did.
 #[derive(Debug, Default)]
 #[non_exhaustive]
@@ -133,6 +157,8 @@ pub struct GcReport {
     pub leftovers: Leftovers,
     /// Packs that hold nothing that is reached and were kept, because their writer is at work.
     pub kept_for_writers: u64,
+    /// Packs of which nothing or little is reached, or that are condemned, and that were kept, because they are locked.
+    pub locked: Locked,
     /// Packs that are condemned and still there, because of `waiting`.
     pub pending: u64,
     /// Sessions that have to end before what is condemned can be deleted.

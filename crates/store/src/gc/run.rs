@@ -20,7 +20,7 @@ use crate::record;
 use crate::repository::Repository;
 use crate::sabotage::{Step, skips};
 use crate::session::Session;
-use crate::session::announcement::Role;
+use crate::session::announcement::{Role, SessionInfo};
 
 /// Times that a collector marks again because another one moved what it had marked.
 const MAX_ROUNDS: usize = 8;
@@ -47,6 +47,7 @@ impl Repository {
         self.refresh_index()?;
         let waiter = Waiter { repository: self, collector: session.id(), options, observer };
         let mut run = Run { repository: self, session: &session, waiter, observer, report };
+        run.waiter.remove_ended()?;
         run.waiter.remove_old_collectors()?;
         run.report.ended = run.waiter.end_old_writers()?;
         let begun: BTreeSet<CollectionId> = collection::list(self.backend(), self.seal())?.into_keys().collect();
@@ -83,7 +84,8 @@ impl Repository {
         survey.tell(report);
         report.condemned = (choice.dead.len() + choice.sparse.len()) as u64;
         report.repacked = choice.sparse.len() as u64;
-        report.freed_bytes = choice.freeable_bytes;
+        report.freed_bytes = choice.freeable_bytes();
+        report.locked = choice.locked;
         report.kept_for_writers = choice.kept_for_writers;
         report.pending = survey.packs.keys().filter(|id| survey.condemned.contains(id)).count() as u64;
         report.damage = choice.damage;
@@ -102,7 +104,8 @@ struct Survey {
 impl Survey {
     fn make(repository: &Repository, observer: &Observer<'_>) -> Result<Self, Error> {
         let packs = listing::packs(repository.backend())?;
-        let at_work = repository.sessions()?.into_iter().map(|session| session.id).collect();
+        let sessions = repository.sessions()?.into_iter().filter(SessionInfo::is_at_work);
+        let at_work = sessions.map(|session| session.id).collect();
         let marking = Marking::complete(repository, observer)?;
         let collections = collection::list(repository.backend(), repository.seal())?;
         Ok(Self { packs, at_work, marking, condemned: collections.into_values().flatten().collect() })
@@ -143,10 +146,12 @@ impl Run<'_> {
         let mut choice = survey.choose(repository, options.repack_below)?;
         let mut marking = survey.marking;
         self.report.kept_for_writers = choice.kept_for_writers;
+        self.report.locked.merge(choice.locked);
         self.report.damage.append(&mut choice.damage);
         if !choice.gone.is_empty() {
             // Of two collectors at once, one may have named again what the other deleted.
-            self.report.copied_bytes += sweep(repository, self.session.id(), &choice.gone, self.observer)?;
+            self.report.copied_bytes +=
+                sweep(repository, self.session.id(), &mut choice.gone, self.observer)?.written_bytes;
         }
         let copied = copy_live(repository, self.session, &mut marking.reached, &choice.sparse, self.observer)?;
         self.report.repacked += copied.done.len() as u64;
@@ -166,6 +171,10 @@ impl Run<'_> {
             // By now another backup may have its name.
             let name = self.repository.record_object(&volume, id)?;
             if record::writer(self.repository.backend(), &name)? != Some(session) {
+                continue;
+            }
+            if let Some(until) = self.repository.locked_until(&name)? {
+                self.report.damage.push(Error::LockedVoid { id, volume, session, until });
                 continue;
             }
             fence::delete(self.repository.backend(), &name)?;
@@ -233,7 +242,10 @@ impl Run<'_> {
         if !self.report.doubts.is_empty() {
             return Ok(Some(false));
         }
-        let mut needed: Vec<PackId> = marking.packs().filter(|id| condemned.contains(id)).collect();
+        // Whoever may have locked them since they were condemned has been waited for. They stay, with what is needed of them.
+        let locked = repository.locked_packs(condemned.iter().copied())?;
+        let mut needed: Vec<PackId> =
+            marking.packs().filter(|id| condemned.contains(id) && !locked.contains_key(id)).collect();
         needed.sort_unstable();
         let mut copied = Copied::default();
         if !skips(Step::Salvage) {
@@ -252,11 +264,14 @@ impl Run<'_> {
                 last_resorts.insert(*id);
             }
         }
-        doomed.retain(|id| !last_resorts.contains(id));
+        doomed.retain(|id| !last_resorts.contains(id) && !locked.contains_key(id));
         if !skips(Step::Salvage) {
             doomed.retain(|id| !kept.contains(id));
         }
-        self.report.copied_bytes += sweep(repository, self.session.id(), &doomed, self.observer)?;
+        let swept = sweep(repository, self.session.id(), &mut doomed, self.observer)?;
+        self.report.copied_bytes += swept.written_bytes;
+        self.report.locked.add(&swept.locked);
+        self.report.locked.add(&locked);
         let freed = doomed.iter().filter_map(|id| there.get(id));
         self.report.deleted += freed.clone().count() as u64;
         self.report.freed_bytes += freed.sum::<u64>();

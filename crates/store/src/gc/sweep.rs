@@ -1,6 +1,6 @@
 //! Deleting condemned packs, and the segments that name them.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use crate::damage;
 use crate::error::Error;
@@ -9,8 +9,10 @@ use crate::gc::{Observer, Progress};
 use crate::id::{PackId, SegmentId, SessionId};
 use crate::layout;
 use crate::listing;
+use crate::locking::timestamp;
 use crate::repository::Repository;
 use crate::segment::{self, PackSummary, SEGMENT_TARGET_BYTES};
+use crate::time::Timestamp;
 
 /// Replaces segments that name condemned packs by such that do not.
 struct Replacer<'a> {
@@ -49,13 +51,23 @@ impl Replacer<'_> {
     }
 }
 
-/// Deletes packs; the bytes of the segments that were written in their stead.
+/// What a sweep did.
+#[derive(Debug, Default)]
+pub(super) struct Swept {
+    /// The bytes of the segments that were written in the stead of others.
+    pub written_bytes: u64,
+    /// Packs that the storage did not let go, as they are locked. No segment names them any more; they are found by their own
+    /// directories.
+    pub locked: HashMap<PackId, Timestamp>,
+}
+
+/// Deletes packs, and takes those that are locked off the list.
 pub(super) fn sweep(
     repository: &Repository,
     collector: SessionId,
-    condemned: &HashSet<PackId>,
+    condemned: &mut HashSet<PackId>,
     observer: &Observer<'_>,
-) -> Result<u64, Error> {
+) -> Result<Swept, Error> {
     let backend = repository.backend();
     let mut replacer =
         Replacer { repository, collector, old: Vec::new(), kept: Vec::new(), bytes: 0, written_bytes: 0 };
@@ -73,10 +85,18 @@ pub(super) fn sweep(
     repository.forget_index();
     repository.forget_packs();
     let sorted: BTreeSet<PackId> = condemned.iter().copied().collect();
+    let mut locked = HashMap::new();
+    let total = condemned.len() as u64;
     for (done, id) in (0..).zip(sorted) {
-        observer.tell(&Progress::Deleting { done, total: condemned.len() as u64 })?;
-        fence::delete(backend, &layout::pack(id)?)?;
+        observer.tell(&Progress::Deleting { done, total })?;
+        match fence::delete(backend, &layout::pack(id)?) {
+            Err(Error::Backend(cinderblock_backend::Error::Retained { until, .. })) => {
+                condemned.remove(&id);
+                locked.insert(id, timestamp(until));
+            }
+            deleted => deleted?,
+        }
     }
     damage::remove_notes(backend, condemned)?;
-    Ok(replacer.written_bytes)
+    Ok(Swept { written_bytes: replacer.written_bytes, locked })
 }

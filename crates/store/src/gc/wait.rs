@@ -69,6 +69,7 @@ impl Waiter<'_> {
             let mut sessions = self.repository.sessions()?;
             sessions.retain(|session| {
                 session.role == Role::Writer
+                    && session.is_at_work()
                     && !committed.contains(&session.id)
                     && !collections.iter().all(|id| session.seen.contains(id))
             });
@@ -106,7 +107,7 @@ impl Waiter<'_> {
     /// Ends the writers that gave no sign of life for long: what they wrote is nobody's then.
     pub fn end_old_writers(&self) -> Result<Vec<SessionInfo>, Error> {
         let mut sessions = self.repository.sessions()?;
-        sessions.retain(|session| session.role == Role::Writer && self.is_old(session));
+        sessions.retain(|session| session.role == Role::Writer && session.is_at_work() && self.is_old(session));
         let mut ended = Vec::new();
         if !sessions.is_empty() {
             self.end(&sessions, (&mut HashSet::new(), &mut ended))?;
@@ -151,8 +152,11 @@ impl Waiter<'_> {
     }
 
     fn remove(&self, session: &SessionInfo) -> Result<(), Error> {
+        let backend = self.repository.backend();
         let mut numbers = session.numbers.iter();
-        numbers.try_for_each(|number| fence::delete_session(self.repository.backend(), session.id, *number))
+        numbers.try_for_each(|number| fence::delete_session(backend, session.id, *number))?;
+        // Last: without it, the session would be waited for again. It may be there and damaged.
+        fence::delete(backend, &layout::ended(session.id)?)
     }
 
     /// The sessions that wrote the records that there are; or why one of these can't be read.
@@ -180,7 +184,7 @@ impl Waiter<'_> {
         let buried = fence::tombstones(backend)?;
         let sessions: BTreeMap<SessionId, SessionInfo> =
             self.repository.sessions()?.into_iter().map(|session| (session.id, session)).collect();
-        for session in sessions.values().filter(|session| buried.contains(&session.id)) {
+        for session in sessions.values().filter(|session| session.ended || buried.contains(&session.id)) {
             self.remove(session)?;
         }
         for (session, by) in fence::fences(backend)? {
@@ -189,6 +193,12 @@ impl Waiter<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Sessions that could not remove their announcement, and said that they have ended, are nothing that anybody needs to know of.
+    pub fn remove_ended(&self) -> Result<(), Error> {
+        let sessions = self.repository.sessions()?;
+        sessions.iter().filter(|session| session.ended).try_for_each(|session| self.remove(session))
     }
 
     /// Collectors that gave no sign of life for so long have crashed: nobody waits for them, and their announcements go.

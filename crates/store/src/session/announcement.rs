@@ -1,6 +1,6 @@
 //! What sessions say about themselves.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bincode::{Decode, Encode};
 use cinderblock_backend::Backend;
@@ -11,6 +11,7 @@ use crate::id::{CollectionId, SessionId};
 use crate::layout;
 use crate::object::{HEADER_BYTES, Header, Kind, get_envelope, put_envelope};
 use crate::seal::Seal;
+use crate::session::ending;
 use crate::time::Timestamp;
 
 /// Longest text about what a session does.
@@ -132,6 +133,9 @@ pub struct SessionInfo {
     pub damaged: bool,
     /// Version of the protocol between writers and collectors that it keeps to; 0 is one that looks for no fences.
     pub protocol: u32,
+    /// Whether it said that it has ended, because it could not remove its announcement, which is not read then: a collector
+    /// removes it.
+    pub ended: bool,
     /// Collections whose packs it treats as absent.
     pub(crate) seen: Vec<CollectionId>,
     /// Numbers of its renewals that there are.
@@ -150,25 +154,40 @@ impl SessionInfo {
             activity: String::new(),
             damaged,
             protocol: PROTOCOL,
+            ended: false,
             seen: Vec::new(),
             numbers,
         }
     }
+
+    /// Whether it is at work, as far as anyone knows.
+    pub fn is_at_work(&self) -> bool {
+        !self.ended
+    }
 }
 
-/// All sessions that announced themselves and have not left, by id.
+/// All sessions that announced themselves and have not left, by id. Those that could not remove their announcement, and said that they
+/// have ended, are among them.
 pub(crate) fn list(backend: &dyn Backend, seal: &Seal) -> Result<Vec<SessionInfo>, Error> {
     let mut numbers: BTreeMap<SessionId, Vec<u32>> = BTreeMap::new();
+    let mut ended: BTreeSet<SessionId> = BTreeSet::new();
     backend.list(layout::SESSIONS, &mut |info| {
         if let Some((id, number)) = layout::parse_session(&info.name) {
             numbers.entry(id).or_default().push(number);
+        } else if let Some(id) = layout::parse_ended(&info.name) {
+            numbers.entry(id).or_default();
+            ended.insert(id);
         }
         Ok(())
     })?;
     let mut sessions = Vec::with_capacity(numbers.len());
     for (id, mut numbers) in numbers {
         numbers.sort_unstable();
-        sessions.push(read(backend, seal, id, numbers)?);
+        if ended.contains(&id) && ending::is_there(backend, seal, id)? {
+            sessions.push(SessionInfo { ended: true, ..SessionInfo::unknown(id, numbers, false) });
+        } else if !numbers.is_empty() {
+            sessions.push(read(backend, seal, id, numbers)?);
+        }
     }
     Ok(sessions)
 }
@@ -190,6 +209,7 @@ fn read(backend: &dyn Backend, seal: &Seal, id: SessionId, numbers: Vec<u32>) ->
                     activity: found.activity,
                     damaged: false,
                     protocol: found.protocol,
+                    ended: false,
                     seen: found.seen,
                     numbers,
                 });

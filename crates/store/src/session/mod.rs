@@ -8,6 +8,7 @@
 //! it; it renews its announcement; and it looks for a fence after its record is put.
 
 pub(crate) mod announcement;
+mod ending;
 mod strays;
 #[cfg(test)]
 mod tests;
@@ -18,7 +19,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use announcement::{Announcement, Role, SessionInfo};
+use cinderblock_backend::ObjectName;
 
+use crate::deletion::{self, Deletion};
 use crate::error::Error;
 use crate::fence;
 use crate::gc::collection;
@@ -50,6 +53,8 @@ pub struct Session<'r> {
     /// Packs that are stored but in no segment yet.
     pending: Mutex<Pending>,
     stored_bytes: AtomicU64,
+    /// Packs that it has stored.
+    stored: Mutex<Vec<PackId>>,
     left: AtomicBool,
 }
 
@@ -78,6 +83,7 @@ impl Repository {
             condemned: HashSet::new(),
             pending: Mutex::default(),
             stored_bytes: AtomicU64::new(0),
+            stored: Mutex::default(),
             left: AtomicBool::new(false),
         };
         // In this order: a collection that is put after this look sees the announcement.
@@ -107,7 +113,12 @@ impl Repository {
     }
 }
 
-impl Session<'_> {
+impl<'r> Session<'r> {
+    /// The packs that it has stored so far, in no particular order.
+    pub(crate) fn stored_packs(&self) -> Vec<PackId> {
+        self.stored.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// Its identity.
     pub fn id(&self) -> SessionId {
         self.id
@@ -170,9 +181,18 @@ impl Session<'_> {
         *announced = next;
         let keep = if skips(Step::KeepRenewal) { 1 } else { 2 };
         if let Some(old) = announced.number.checked_sub(keep).filter(|old| *old > 0) {
-            fence::delete_session(self.repository.backend(), self.id, old)?;
+            self.delete(&layout::session(self.id, old)?)?;
         }
         Ok(())
+    }
+
+    /// Deletes what may be gone already; whether the storage lets this process.
+    fn delete(&self, name: &ObjectName) -> Result<Deletion, Error> {
+        let deletion = deletion::delete(self.repository.backend(), name)?;
+        if deletion == Deletion::Refused {
+            self.repository.deletes_refused.store(true, Ordering::Relaxed);
+        }
+        Ok(deletion)
     }
 
     fn check_not_fenced(&self) -> Result<(), Error> {
@@ -183,7 +203,7 @@ impl Session<'_> {
     }
 
     /// The repository that it writes to.
-    pub fn repository(&self) -> &Repository {
+    pub fn repository(&self) -> &'r Repository {
         self.repository
     }
 
@@ -210,6 +230,7 @@ impl Session<'_> {
         self.stay()?;
         self.repository.backend.put(&layout::pack(pack.id())?, &pack.parts())?;
         self.stored_bytes.fetch_add(pack.object_bytes(), Ordering::Relaxed);
+        self.stored.lock().unwrap_or_else(PoisonError::into_inner).push(pack.id());
         // Only now that it is durable: whichever thread writes the segment names no other.
         let summary = PackSummary::of_finished(pack);
         let full = {
@@ -263,13 +284,16 @@ impl Session<'_> {
     ///
     /// # Errors
     /// [`Error::BackupExists`] where the volume has a backup with this id; [`Error::Fenced`] where a garbage collector has given up
-    /// on this session: there is no backup then; what the storage says, after which there may be one or not.
+    /// on this session: there is no backup then; [`Error::NotLocked`] where there is one whose record is not locked, as the repository's
+    /// policy asks; what the storage says, after which there may be one or not.
     pub fn commit(self, record: &mut Record) -> Result<(), Error> {
         let checked = !skips(Step::FenceCheck);
         // Mostly this finds a fence, and no reader ever meets the record. It may come before the segment, or at the same time.
         if checked && self.repository.backend().requests_in_flight() > 1 {
             let (flushed, looked) = std::thread::scope(|threads| {
                 let look = threads.spawn(|| self.check_not_fenced());
+                // What it answers is remembered; where it fails, it is asked again.
+                threads.spawn(|| self.repository.object_lock().map(drop));
                 (self.flush(), look.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
             });
             flushed.and(looked)?;
@@ -282,6 +306,10 @@ impl Session<'_> {
         record.session = self.id;
         record.chunk_bytes = self.repository.descriptor().chunk_size.bytes();
         record.statistics.stored_bytes = self.stored_bytes();
+        if skips(Step::EndLast) {
+            self.say_ended();
+        }
+        let locked = self.lock_packs(record)?;
         self.put_record(record)?;
         // This is the look that counts: a fence that was put before the record is seen here, and the collector that puts one later
         // sees the record.
@@ -289,22 +317,28 @@ impl Session<'_> {
             self.take_back(record).inspect_err(|_| self.abandon())?;
             return Err(Error::Fenced { session: self.id });
         }
+        let locked = locked.map_or(Ok(()), |commitment| self.lock_record(record, &commitment));
         self.leave();
-        Ok(())
+        locked
     }
 
-    /// Removes its record. With a tombstone it is void without that, and by now another backup may have its name.
+    /// Removes its record. With a tombstone it is void without that, and by now another backup may have its name. Where the storage does
+    /// not let this process delete, the session puts its own tombstone.
     fn take_back(&self, record: &Record) -> Result<(), Error> {
-        if fence::is_buried(self.repository.backend(), self.id)? {
+        let (backend, seal) = (self.repository.backend(), self.repository.seal());
+        if fence::is_buried(backend, self.id)? {
             return Ok(());
         }
         match self.repository.unchecked_record(&record.volume, record.id) {
-            Ok(there) if there.session == self.id => {
-                fence::delete(self.repository.backend(), &self.repository.record_object(&record.volume, record.id)?)
-            }
-            Ok(_) | Err(Error::BackupNotFound { .. }) => Ok(()),
-            Err(error) => Err(error),
+            Ok(there) if there.session == self.id => {}
+            Ok(_) | Err(Error::BackupNotFound { .. }) => return Ok(()),
+            Err(error) => return Err(error),
         }
+        let name = self.repository.record_object(&record.volume, record.id)?;
+        if self.delete(&name)? == Deletion::Refused && !skips(Step::OwnTombstone) {
+            fence::Collector { backend, seal, session: self.id }.bury(self.id, self.repository.now())?;
+        }
+        Ok(())
     }
 
     fn put_record(&self, record: &Record) -> Result<(), Error> {
@@ -357,9 +391,20 @@ impl Session<'_> {
         }
         // What can't be removed is harmless: a session that ended long ago is collected as a crashed one is.
         let newest = self.announced().number;
-        for number in newest.saturating_sub(1).max(1)..=newest {
-            let _ = fence::delete_session(self.repository.backend(), self.id, number);
+        let names =
+            (newest.saturating_sub(1).max(1)..=newest).filter_map(|number| layout::session(self.id, number).ok());
+        let mut refused = false;
+        for name in names {
+            refused |= self.delete(&name).is_ok_and(|deletion| deletion == Deletion::Refused);
         }
+        if refused {
+            self.say_ended();
+        }
+    }
+
+    /// Nobody waits for it from now on: what is to become of its record has to be certain by then.
+    fn say_ended(&self) {
+        let _ = ending::put(self.repository.backend(), self.repository.seal(), self.id, self.repository.now());
     }
 }
 

@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use cinderblock_backend::Memory;
+use cinderblock_backend::{AppendOnly, Backend, Faulty, Kind, Memory, Rule};
 use cinderblock_chunker::ChunkSize;
 
 use super::*;
 use crate::fence::Collector;
+use crate::gc::{GcOptions, GcReport, Observer};
 use crate::id::{BackupId, VolumeId};
+use crate::listing;
 use crate::map::{Item, Node, Shape};
 use crate::record::{Chunking, Statistics};
 use crate::repository::OpenOptions;
@@ -98,5 +100,96 @@ fn a_void_record_in_the_way_is_told_and_the_session_leaves() -> Result<(), Error
     let mut new = record(&again)?;
     assert!(matches!(again.commit(&mut new), Err(Error::VoidRecord { .. })));
     assert!(repository.sessions()?.is_empty());
+    Ok(())
+}
+
+/// A repository, and the same one for a process that may not delete.
+fn append_only() -> Result<(tempfile::TempDir, Repository, Repository), Error> {
+    let storage = Arc::new(Memory::new());
+    Repository::create(&*storage, ChunkSize::MINIMUM)?;
+    let cache = tempfile::tempdir().expect("a folder");
+    let all = Repository::open(Arc::clone(&storage) as Arc<dyn Backend>, &OpenOptions::new(cache.path()))?;
+    let options = OpenOptions::new(cache.path());
+    let appending = Repository::open(Arc::new(AppendOnly::new(storage)), &options)?;
+    Ok((cache, all, appending))
+}
+
+fn collect(repository: &Repository) -> Result<GcReport, Error> {
+    let options = GcOptions { grace: std::time::Duration::ZERO, ..GcOptions::default() };
+    repository.collect_garbage(&options, &Observer::new(&|_| true))
+}
+
+/// Its announcement stays; nobody waits for it, and a collector removes it.
+#[test]
+fn a_session_that_cannot_delete_says_that_it_has_ended() -> Result<(), Error> {
+    let (_cache, repository, appending) = append_only()?;
+    let session = appending.start_session("may not delete")?;
+    session.renew(&mut session.announced(), |_| ())?;
+    session.renew(&mut session.announced(), |_| ())?;
+    assert!(repository.sessions()?[0].is_at_work());
+    let mut new = record(&session)?;
+    session.commit(&mut new)?;
+    assert!(appending.deletes_refused() && !repository.deletes_refused());
+    let sessions = repository.sessions()?;
+    assert!(sessions.len() == 1 && sessions[0].ended && sessions[0].numbers == [1, 2, 3]);
+    let report = collect(&repository)?;
+    assert!(report.ended.is_empty() && report.waiting.is_empty(), "{report:?}");
+    assert!(repository.sessions()?.is_empty() && listing::any(repository.backend(), "sessions/")?.is_none());
+    assert!(repository.record(&new.volume, new.id).is_ok());
+    Ok(())
+}
+
+/// One that makes no backup ends too, and one of which it is not known what becomes of its record does not.
+#[test]
+fn a_session_that_cannot_delete_says_so_only_when_all_is_certain() -> Result<(), Error> {
+    let (_cache, repository, appending) = append_only()?;
+    drop(appending.start_session("makes no backup")?);
+    let session = appending.start_session("lost its answer")?;
+    session.abandon();
+    let id = session.id();
+    drop(session);
+    let at_work = |info: &SessionInfo| info.is_at_work().then_some(info.id);
+    assert_eq!(repository.sessions()?.iter().filter_map(at_work).collect::<Vec<_>>(), [id]);
+    Ok(())
+}
+
+/// Fenced, it can't take its record back: it declares it void, so that no reader, and no collector, takes it for a backup.
+#[test]
+fn a_fenced_session_that_cannot_delete_leaves_a_void_record() -> Result<(), Error> {
+    let (_cache, repository, appending) = append_only()?;
+    let session = appending.start_session("fenced")?;
+    let late = record(&session)?;
+    let name = repository.record_object(&late.volume, late.id)?;
+    late.write(repository.backend(), repository.seal(), &name)?;
+    assert!(repository.record(&late.volume, late.id).is_ok());
+    session.take_back(&late)?;
+    assert!(matches!(repository.record(&late.volume, late.id), Err(Error::BackupNotFound { .. })));
+    drop(session);
+    let report = collect(&repository)?;
+    assert_eq!(report.removed_records, [(late.volume.clone(), late.id)]);
+    assert!(repository.backups(None)?.is_empty());
+    Ok(())
+}
+
+/// Where credentials forbid it and nobody has said so, it is the same, and a backup that was committed is one. A session that was at
+/// work for long failed when it removed an old announcement.
+#[test]
+fn credentials_that_may_not_delete_make_no_backup_fail() -> Result<(), Error> {
+    let storage = Faulty::new(Memory::new());
+    Repository::create(&storage, ChunkSize::MINIMUM)?;
+    storage.add(Rule::on(Kind::Delete).error(|request| cinderblock_backend::Error::AccessDenied {
+        operation: "delete",
+        name: request.name.to_owned(),
+        advice: "ask somebody".to_owned(),
+        source: "403".into(),
+    }));
+    let cache = tempfile::tempdir().expect("a folder");
+    let repository = Repository::open(Arc::new(storage), &OpenOptions::new(cache.path()))?;
+    let session = repository.start_session("may not delete")?;
+    session.renew(&mut session.announced(), |_| ())?;
+    session.renew(&mut session.announced(), |_| ())?;
+    let mut new = record(&session)?;
+    session.commit(&mut new)?;
+    assert!(repository.deletes_refused() && repository.sessions()?[0].ended);
     Ok(())
 }

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use cinderblock_backend::Backend;
 use cinderblock_backend::simulated::ActorHandle;
+use cinderblock_backend::{AppendOnly, Backend};
 
 use super::model::{CHUNK, Known, Model, VOLUME_CHUNKS, Volume, chunk};
 use super::plot::Plot;
@@ -80,18 +80,24 @@ pub(super) struct Process<'m> {
     pub model: &'m Model,
     plot: Plot,
     repository: Option<Repository>,
+    /// It may not delete anything.
+    append_only: bool,
 }
 
 impl<'m> Process<'m> {
     pub fn new(handle: ActorHandle, model: &'m Model, plot: Plot, seed: u64) -> Self {
         seeded::seed(Some(seed));
-        Self { handle, model, plot, repository: None }
+        Self { handle, model, plot, repository: None, append_only: false }
     }
 
     pub(super) fn repository(&mut self) -> Option<Repository> {
         match self.repository.take() {
             Some(repository) if !once_in(3) => Some(repository),
-            _ => open(self.handle.backend(), Some(self.handle.clone())).ok(),
+            _ => {
+                let backend = self.handle.backend();
+                let backend = if self.append_only { Arc::new(AppendOnly::new(backend)) } else { backend };
+                open(backend, Some(self.handle.clone())).ok()
+            }
         }
     }
 
@@ -105,8 +111,9 @@ impl<'m> Process<'m> {
         self.handle.sleep(Duration::from_secs(times[below(times.len() as u64) as usize]));
     }
 
-    /// Backs up volumes that have much in common.
+    /// Backs up volumes that have much in common. Some writers may not delete anything.
     pub fn write(mut self) {
+        self.append_only = once_in(3);
         for _ in 0..1 + below(4) {
             self.rest();
             let Some(repository) = self.repository() else { continue };

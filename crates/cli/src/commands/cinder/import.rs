@@ -59,6 +59,7 @@ pub fn run(context: &Context, arguments: &cinder::Import) -> anyhow::Result<()> 
     let display = context.show_progress(&control, Phase::Backup);
     let imported = driver.import(&repository, &engine, &layers, arguments.compression);
     drop(display);
+    context.tell_of_refused_deletes(&repository);
     let imported = imported?;
     let document = Imported { backups: imported.iter().map(Layer::from).collect() };
     context.summary(&document, || imported.iter().map(line).collect())

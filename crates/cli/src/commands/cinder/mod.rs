@@ -29,6 +29,16 @@ type Driver = ChunkedBackupDriver<BackendContainers<Arc<dyn Backend>>>;
 /// Whoever has not written to a file for a day is not writing it any more.
 const LEFTOVER_AGE: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// What a command has to delete, where it has to: one that writes removes what it has written when it fails.
+pub fn deletes(command: &Command) -> Option<&'static str> {
+    match command {
+        Command::Delete(_) => Some("'cinder delete' removes a backup"),
+        Command::Backup(_) => Some("'cinder backup' removes what it has written when it fails"),
+        Command::Export(_) => Some("'cinder export' removes what it has written when it fails"),
+        Command::Restore(_) | Command::Inspect(_) | Command::Import(_) => None,
+    }
+}
+
 pub fn run(context: &Context, command: &Command) -> anyhow::Result<()> {
     match command {
         Command::Backup(arguments) => backup::run(context, arguments),

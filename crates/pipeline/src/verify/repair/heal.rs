@@ -49,6 +49,7 @@ impl<'a> Healer<'a> {
                 session.store_pack(&pack)?;
             }
             session.flush()?;
+            session.lock_stored_packs()?;
         }
         Ok(self.healed)
     }
