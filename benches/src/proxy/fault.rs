@@ -96,7 +96,8 @@ mod tests {
         let faults = Faults { cut: 0.1, truncate: 0.1, refuse: 0.2, ..Faults::default() };
         let all: Vec<Fault> = (0..10_000).map(|request| faults.of(request)).collect();
         let share = |name| all.iter().filter(|fault| fault.name() == name).count();
-        for (name, expected) in [(Some("cut"), 1000), (Some("truncated"), 1000), (Some("refused"), 2000), (None, 6000)] {
+        for (name, expected) in [(Some("cut"), 1000), (Some("truncated"), 1000), (Some("refused"), 2000), (None, 6000)]
+        {
             assert!(share(name).abs_diff(expected) < 200, "{name:?}: {}", share(name));
         }
         for fault in [Fault::CutRequest, Fault::CutAnswer, Fault::Refuse(500), Fault::Refuse(503), Fault::Refuse(429)] {

@@ -57,7 +57,9 @@ impl Head {
         }
         match self.header("content-length") {
             None => Ok(None),
-            Some(text) => text.parse().map(|length| Some(Length::Bytes(length))).map_err(|_| invalid("a bad Content-Length")),
+            Some(text) => {
+                text.parse().map(|length| Some(Length::Bytes(length))).map_err(|_| invalid("a bad Content-Length"))
+            }
         }
     }
 
@@ -234,7 +236,9 @@ mod tests {
     #[test]
     fn a_limited_body_is_never_ended() {
         let text = "3\r\nabc\r\n3\r\ndef\r\n0\r\n\r\n";
-        for (limit, expected) in [(0, "3\r\n"), (2, "3\r\nab"), (4, "3\r\nabc\r\n3\r\nd"), (6, "3\r\nabc\r\n3\r\ndef\r\n")] {
+        for (limit, expected) in
+            [(0, "3\r\n"), (2, "3\r\nab"), (4, "3\r\nabc\r\n3\r\nd"), (6, "3\r\nabc\r\n3\r\ndef\r\n")]
+        {
             let mut body = Vec::new();
             let result = Messages::new(text.as_bytes()).body(Length::Chunked, limit, &mut body).unwrap();
             assert_eq!((result, String::from_utf8(body).unwrap().as_str()), ((limit, false), expected));

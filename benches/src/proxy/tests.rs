@@ -90,7 +90,10 @@ fn requests_go_through_as_they_are_on_one_connection() {
 fn a_client_that_waits_for_continue_gets_it() {
     let proxy = proxy(Settings::default());
     let mut client = Client::of(&proxy);
-    client.stream.write_all(b"PUT /a HTTP/1.1\r\nHost: b\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n").unwrap();
+    client
+        .stream
+        .write_all(b"PUT /a HTTP/1.1\r\nHost: b\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n")
+        .unwrap();
     assert_eq!(client.answers.head().unwrap().unwrap().status(), 100);
     assert_eq!(client.ask("abc").unwrap(), (201, b"3 for b".to_vec()));
 }

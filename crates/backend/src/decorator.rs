@@ -14,6 +14,11 @@ pub(crate) trait Around: Send + Sync {
         perform: impl FnOnce() -> Result<T, Error>,
         amount: impl FnOnce(&T) -> u64,
     ) -> Result<T, Error>;
+
+    /// How many requests at once keep it busy, where `inner` do so for the other backend.
+    fn wanted_in_flight(&self, inner: usize) -> usize {
+        inner
+    }
 }
 
 /// A writer whose writes and finish are operations of a decorator.
@@ -169,7 +174,7 @@ macro_rules! decorate {
             }
 
             fn requests_in_flight(&self) -> usize {
-                self.inner.requests_in_flight()
+                $crate::decorator::Around::wanted_in_flight(self, self.inner.requests_in_flight())
             }
 
             fn location(&self) -> String {

@@ -41,6 +41,7 @@
 //! | [`ForeignName`] | a name of what else is in the storage |
 //! | [`Folder`] | files below a folder, local or on NFS |
 //! | [`Memory`] | a map in this process |
+//! | [`for_each_in_flight`] | many requests at once |
 //! | [`Recording`] | a decorator: counts and logs operations |
 //! | [`Faulty`] | a decorator: lets chosen operations fail |
 //! | [`Throttled`] | a decorator: latency, and a limit in bytes per second |
@@ -59,6 +60,7 @@ mod error;
 mod faulty;
 mod folder;
 mod foreign;
+mod in_flight;
 mod limited;
 mod memory;
 mod name;
@@ -74,6 +76,7 @@ pub use error::Error;
 pub use faulty::{Faulty, Rule};
 pub use folder::Folder;
 pub use foreign::ForeignName;
+pub use in_flight::for_each_in_flight;
 pub use limited::{Limited, Line};
 pub use memory::Memory;
 pub use name::{MAX_NAME_LEN, MAX_PART_LEN, ObjectName};

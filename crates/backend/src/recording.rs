@@ -31,6 +31,8 @@ struct Record {
     /// One for each of [`Kind::ALL`], at the kind's discriminant.
     tallies: [Tally; Kind::ALL.len()],
     log: Option<Vec<LogEntry>>,
+    /// By kind, operations that have begun and not ended, and the most that there were at once.
+    under_way: [(u64, u64); Kind::ALL.len()],
 }
 
 /// How often something was asked for, and how much it moved.
@@ -62,14 +64,14 @@ pub struct LogEntry {
 impl<B: Backend> Recording<B> {
     /// Counts what is asked of `inner`.
     pub fn new(inner: B) -> Recording<B> {
-        let record = Record { tallies: Default::default(), log: None };
+        let record = Record { tallies: Default::default(), log: None, under_way: Default::default() };
         Recording { inner, record: Mutex::new(record) }
     }
 
     /// Counts, and keeps a log, too: about 100 bytes of memory for each operation until
     /// [`take_log`](Recording::take_log).
     pub fn with_log(inner: B) -> Recording<B> {
-        let record = Record { tallies: Default::default(), log: Some(Vec::new()) };
+        let record = Record { tallies: Default::default(), log: Some(Vec::new()), under_way: Default::default() };
         Recording { inner, record: Mutex::new(record) }
     }
 
@@ -84,6 +86,11 @@ impl<B: Backend> Recording<B> {
         Kind::ALL.into_iter().zip(record.tallies).filter(|(_, tally)| tally.calls > 0).collect()
     }
 
+    /// The most operations of one kind that were under way at the same time since the beginning or the last [`reset`](Recording::reset).
+    pub fn most_at_once(&self, kind: Kind) -> u64 {
+        self.record().under_way.get(kind as usize).map_or(0, |(_, most)| *most)
+    }
+
     /// Takes the log out: the operations since the last time, in the order in which they ended. Empty without
     /// [`with_log`](Recording::with_log).
     pub fn take_log(&self) -> Vec<LogEntry> {
@@ -94,6 +101,7 @@ impl<B: Backend> Recording<B> {
     pub fn reset(&self) {
         let mut record = self.record();
         record.tallies = Default::default();
+        record.under_way.iter_mut().for_each(|(now, most)| *most = *now);
         record.log.iter_mut().for_each(Vec::clear);
     }
 
@@ -115,6 +123,10 @@ impl<B: Backend> Around for Recording<B> {
         perform: impl FnOnce() -> Result<T, Error>,
         amount: impl FnOnce(&T) -> u64,
     ) -> Result<T, Error> {
+        if let Some((now, most)) = self.record().under_way.get_mut(request.kind as usize) {
+            *now += 1;
+            *most = (*most).max(*now);
+        }
         let result = perform();
         let bytes = match &result {
             Ok(value) if request.kind != Kind::List => amount(value),
@@ -122,6 +134,9 @@ impl<B: Backend> Around for Recording<B> {
         };
         let succeeded = result.is_ok();
         let mut record = self.record();
+        if let Some((now, _)) = record.under_way.get_mut(request.kind as usize) {
+            *now -= 1;
+        }
         if let Some(tally) = record.tallies.get_mut(request.kind as usize) {
             tally.calls += 1;
             tally.failures += u64::from(!succeeded);

@@ -11,6 +11,9 @@ use crate::{Backend, Error, Kind, Request};
 /// How many objects of a listing one request brings: the page of S3's `ListObjectsV2`.
 const LIST_PAGE: u64 = 1000;
 
+/// Requests that keep a storage busy which answers each after a while.
+const FAR_REQUESTS: usize = 32;
+
 /// Adds a delay to each request and bounds the bytes per second of another backend: to see how something behaves with
 /// distant storage. To leave room on a line for others, there is [`Limited`](crate::Limited).
 ///
@@ -22,12 +25,13 @@ pub struct Throttled<B> {
     inner: B,
     latency: Duration,
     line: Option<Pace>,
+    requests_in_flight: Option<usize>,
 }
 
 impl<B: Backend> Throttled<B> {
     /// No latency and no limit, as yet.
     pub fn new(inner: B) -> Throttled<B> {
-        Throttled { inner, latency: Duration::ZERO, line: None }
+        Throttled { inner, latency: Duration::ZERO, line: None, requests_in_flight: None }
     }
 
     /// Adds this much time to each request.
@@ -39,6 +43,12 @@ impl<B: Backend> Throttled<B> {
     pub fn bytes_per_second(self, rate: u64) -> Throttled<B> {
         let rate = NonZeroU64::new(rate).unwrap_or(NonZeroU64::MIN);
         Throttled { line: Some(Pace::new(rate)), ..self }
+    }
+
+    /// Says that so many requests at once keep it busy. If nobody says it, 32 do where there is a latency, and as many as the other backend wants
+    /// where there is none.
+    pub fn wanting_in_flight(self, requests: usize) -> Throttled<B> {
+        Throttled { requests_in_flight: Some(requests.max(1)), ..self }
     }
 
     /// The backend that does the work.
@@ -78,6 +88,14 @@ impl<B: Backend> Around for Throttled<B> {
         }
         Ok(value)
     }
+
+    fn wanted_in_flight(&self, inner: usize) -> usize {
+        match self.requests_in_flight {
+            Some(requests) => requests,
+            None if self.latency > Duration::ZERO => inner.max(FAR_REQUESTS),
+            None => inner,
+        }
+    }
 }
 
 decorate!(Throttled);
@@ -101,6 +119,16 @@ mod tests {
         backend.get(&name(1), 1).unwrap();
         backend.size(&name(1)).unwrap();
         assert!(begun.elapsed() >= Duration::from_millis(60));
+    }
+
+    #[test]
+    fn what_is_far_wants_many_requests_at_once() {
+        let near = Throttled::new(Memory::new()).bytes_per_second(1000);
+        assert_eq!(near.requests_in_flight(), 1);
+        assert_eq!(near.wanting_in_flight(5).requests_in_flight(), 5);
+        let far = Throttled::new(Memory::new()).latency(Duration::from_millis(1));
+        assert_eq!((&far as &dyn Backend).requests_in_flight(), FAR_REQUESTS);
+        assert_eq!(Throttled::new(far).requests_in_flight(), FAR_REQUESTS);
     }
 
     #[test]

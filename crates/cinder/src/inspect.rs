@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::sync::atomic::Ordering;
 use std::sync::{Mutex, PoisonError};
 
+use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
 use crate::backup::Backup;
@@ -20,6 +21,9 @@ use crate::storage::ChunkedStorage;
 
 /// Damaged parts that are told at most.
 const MAX_DAMAGED: usize = 10_000;
+
+/// Objects whose sizes are asked for before any is looked at.
+const SIZES_AT_ONCE: usize = 1024;
 
 /// A part of a backup that is not what it should be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -189,9 +193,16 @@ impl<S: ChunkedStorage> ChunkedBackupDriver<S> {
     fn examine_objects(&self, layer: &Layer, found: &mut Inspection) -> Result<(), Error> {
         let mut by_algorithm = std::collections::BTreeMap::new();
         let missing: std::collections::HashSet<String> = found.missing.iter().cloned().collect();
-        for object in &layer.objects {
+        let storage = self.storage();
+        let size_of = |object: &LayerObject| storage.object_size(&layer.container, &layer.name(object));
+        // Where each asks over a network, many ask at once.
+        let sizes = layer.objects.chunks(SIZES_AT_ONCE).flat_map(|objects| {
+            let sizes: Vec<_> = self.pool().install(|| objects.par_iter().map(&size_of).collect());
+            objects.iter().zip(sizes)
+        });
+        for (object, size) in sizes {
             let name = layer.name(object);
-            let stored = match self.storage().object_size(&layer.container, &name) {
+            let stored = match size {
                 Ok(bytes) => bytes,
                 Err(Error::Backend(error)) if error.is_not_found() => {
                     // Listed, but no object: in a folder, a link that leads nowhere, say.

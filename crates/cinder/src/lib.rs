@@ -107,7 +107,7 @@ mod write;
 
 pub use backup::Backup;
 pub use chain::check_volume_meta;
-pub use container::BackendContainers;
+pub use container::{BackendContainers, ContainerMaker};
 pub use context::{Context, Notification, Notify, VolumeApi};
 pub use driver::{BackupSummary, ChunkedBackupDriver, DeleteSummary, RestoreVersion};
 pub use error::Error;

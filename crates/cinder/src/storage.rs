@@ -99,6 +99,12 @@ pub trait ChunkedStorage: Send + Sync + std::fmt::Debug {
     /// [`Error::InvalidName`].
     fn update_container_name(&self, backup: &Backup, container: Option<&str>) -> Result<Option<String>, Error>;
 
+    /// The most memory that an object's writer takes, in bytes: as many objects are written at once as the memory that is
+    /// allowed has room for. Zero where it takes next to none.
+    fn writer_bytes(&self) -> u64 {
+        0
+    }
+
     /// Facts to keep in a backup's metadata, which then accompany its objects' readers and writers. None of Cinder's own
     /// storages has any.
     fn get_extra_metadata(&self, backup: &Backup) -> Option<Value> {

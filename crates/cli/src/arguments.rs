@@ -2,8 +2,8 @@
 
 pub mod cinder;
 pub mod retention;
+mod storage;
 
-use std::ffi::OsStr;
 use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -14,10 +14,9 @@ use cinderblock_pipeline::{ReadData, Settings};
 use cinderblock_remote::Place;
 use cinderblock_store::pack::frame::Compression;
 use cinderblock_store::{BackupId, VolumeId};
-use clap::builder::TypedValueParser;
-use clap::error::ErrorKind;
-use clap::{Arg, Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use self::storage::{UrlParser, rate};
 use crate::output::size;
 
 /// Deduplicating backups of block volumes.
@@ -38,7 +37,7 @@ pub struct Arguments {
 #[command(next_help_heading = "Options of every command")]
 pub struct Options {
     /// The repository: a folder, or s3://bucket/prefix, gs://bucket/prefix, az://container/prefix, swift://container/prefix
-    #[arg(long, value_name = "DIR|URL", env = "CINDERBLOCK_REPO", global = true, value_parser = PlaceParser)]
+    #[arg(long, value_name = "DIR|URL", env = "CINDERBLOCK_REPO", global = true, value_parser = UrlParser(Place::new))]
     pub repo: Option<Place>,
 
     /// Folder for this host's index, which is made again where it is missing [default: $XDG_CACHE_HOME/cinderblock or
@@ -192,7 +191,7 @@ pub struct Copy {
     pub backups: Vec<String>,
 
     /// The other repository, which has chunks of the same size
-    #[arg(long, value_name = "DIR|URL", value_parser = PlaceParser)]
+    #[arg(long, value_name = "DIR|URL", value_parser = UrlParser(Place::new))]
     pub to: Place,
 
     /// All backups
@@ -215,7 +214,7 @@ pub struct Repair {
     pub from: Vec<PathBuf>,
 
     /// Another repository that may have what is lost
-    #[arg(long, value_name = "DIR|URL", value_parser = PlaceParser)]
+    #[arg(long, value_name = "DIR|URL", value_parser = UrlParser(Place::new))]
     pub from_repo: Option<Place>,
 
     /// Also read all data, to find what is damaged in it
@@ -290,29 +289,6 @@ fn read_data(text: &str) -> Result<ReadData, String> {
     }
 }
 
-/// Takes a folder, whatever bytes its path has, or a URL.
-#[derive(Clone)]
-struct PlaceParser;
-
-impl TypedValueParser for PlaceParser {
-    type Value = Place;
-
-    /// The message of clap's own would show the value, and with it a password that somebody has put there.
-    fn parse_ref(&self, command: &clap::Command, argument: Option<&Arg>, value: &OsStr) -> Result<Place, clap::Error> {
-        Place::new(value).map_err(|error| {
-            let option = argument.and_then(Arg::get_long).unwrap_or("repo");
-            clap::Error::raw(ErrorKind::ValueValidation, format!("--{option}: {error}\n")).with_cmd(command)
-        })
-    }
-}
-
-/// Bytes per second.
-fn rate(text: &str) -> Result<NonZeroU64, String> {
-    let bytes =
-        size::parse(text.strip_suffix("/s").unwrap_or(text)).ok_or("write it like 500K or 20MiB, for a second")?;
-    NonZeroU64::new(bytes).ok_or_else(|| "with nothing in a second, nothing would ever end".to_owned())
-}
-
 fn memory(text: &str) -> Result<usize, String> {
     let bytes = size::parse(text).ok_or("write it like 512M or 1GiB")?;
     match usize::try_from(bytes) {
@@ -362,28 +338,6 @@ mod tests {
             assert_eq!(arguments.options.repo, Some(Place::Folder(PathBuf::from("/r"))));
             assert!(arguments.options.json);
         }
-    }
-
-    #[test]
-    fn a_rate_is_a_size_for_a_second() {
-        for (text, bytes) in [("500K", 500 << 10), ("20MiB/s", 20 << 20), ("1", 1)] {
-            assert_eq!(rate(text).map(NonZeroU64::get), Ok(bytes), "{text}");
-        }
-        for text in ["0", "", "-1", "1MB", "fast", "1/s/s"] {
-            assert!(rate(text).is_err(), "{text}");
-        }
-    }
-
-    /// What the command line refuses was shown in its message, a password in a URL too.
-    #[test]
-    fn a_repository_is_a_folder_or_a_url_without_a_password() {
-        let parsed = |repo: &str| Arguments::try_parse_from(["cinderblock", "--repo", repo, "list"]);
-        assert!(parsed("s3://bucket/prefix").unwrap().options.repo.unwrap().is_remote());
-        for wrong in ["ftp://x", "s3://", "s3:bucket", ""] {
-            assert!(parsed(wrong).is_err(), "{wrong}");
-        }
-        let message = parsed("s3://key:hunter2@bucket").unwrap_err().to_string();
-        assert!(message.contains("--repo: ") && !message.contains("hunter2"), "{message}");
     }
 
     #[test]

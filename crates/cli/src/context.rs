@@ -17,6 +17,9 @@ use crate::output;
 use crate::progress::{Display, Phase, Spinner};
 use crate::signals::Signals;
 
+/// Threads that wait for requests, unless it is said how many.
+const MOST_WAITING: usize = 16;
+
 /// The options of every command, and the signals that ask to stop.
 #[derive(Debug)]
 pub struct Context<'a> {
@@ -66,7 +69,7 @@ impl<'a> Context<'a> {
     }
 
     /// The storage within the limits that were given, if any were.
-    fn limited(&self, storage: Arc<dyn Backend>) -> Arc<dyn Backend> {
+    pub fn limited(&self, storage: Arc<dyn Backend>) -> Arc<dyn Backend> {
         let (upload, download) = (self.options.limit_upload, self.options.limit_download);
         if upload.is_none() && download.is_none() {
             return storage;
@@ -118,6 +121,15 @@ impl<'a> Context<'a> {
     pub fn settings_beside_repository(&self) -> Settings {
         let settings = self.settings();
         Settings { memory_bytes: settings.memory_bytes - settings.memory_bytes / 4, ..settings }
+    }
+
+    /// The same for work with so many requests in flight, of which each keeps a thread waiting: more threads than the processor has
+    /// any use for, unless it was said how many.
+    pub fn waiting_for(&self, requests: usize, settings: Settings) -> Settings {
+        match self.options.threads {
+            Some(_) => settings,
+            None => Settings { threads: settings.threads.max(requests.min(MOST_WAITING)), ..settings },
+        }
     }
 
     /// Control of an operation that stops cleanly at a signal.

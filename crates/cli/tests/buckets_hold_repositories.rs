@@ -26,8 +26,11 @@ impl Hosts {
     fn command(&self, host: &str, arguments: &[&str]) -> Command {
         let mut command = self.place.command(arguments);
         command.env("CINDERBLOCK_REPO", &self.url).env("CINDERBLOCK_CACHE_DIR", self.place.path(host));
-        let service = |name: &str| ["AWS_", "AZURE_", "GOOGLE_", "OS_", "ST_"].iter().any(|prefix| name.starts_with(prefix));
+        let service =
+            |name: &str| ["AWS_", "AZURE_", "GOOGLE_", "OS_", "ST_"].iter().any(|prefix| name.starts_with(prefix));
         command.envs(std::env::vars().filter(|(name, _)| service(name)));
+        // One node: its listings show what it has acknowledged.
+        command.env("CINDERBLOCK_SWIFT_SETTLE", "0s");
         command
     }
 
@@ -47,9 +50,8 @@ fn holds_a_repository(variable: &str) {
     hosts.place.file("first", &volume);
     volume[..CHUNK].copy_from_slice(&noise(2, CHUNK));
     hosts.place.file("second", &volume);
-    let backup = |host: &str, file: &str| {
-        hosts.command(host, &["backup", file, "--volume-id", file, "--json"]).spawn().unwrap()
-    };
+    let backup =
+        |host: &str, file: &str| hosts.command(host, &["backup", file, "--volume-id", file, "--json"]).spawn().unwrap();
     for child in [backup("a", "first"), backup("b", "second")] {
         let output = child.wait_with_output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -119,4 +121,14 @@ fn azurite_holds_a_repository() {
 #[test]
 fn azurite_that_is_used_wrongly_says_so() {
     tells_what_is_wrong("CINDERBLOCK_TEST_AZURE");
+}
+
+#[test]
+fn swift_holds_a_repository() {
+    holds_a_repository("CINDERBLOCK_TEST_SWIFT");
+}
+
+#[test]
+fn swift_that_is_used_wrongly_says_so() {
+    tells_what_is_wrong("CINDERBLOCK_TEST_SWIFT");
 }

@@ -1,13 +1,13 @@
 //! What all pipelines share: worker threads, a memory budget, cancellation and progress.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use cinderblock_store::{Error as StoreError, PackId, Record, Repository};
 use rayon::ThreadPool;
-use rayon::prelude::*;
 
 use crate::error::Error;
+use crate::lanes;
 
 /// How much of the machine a pipeline may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,15 +70,47 @@ impl Engine {
 /// the repository's memory.
 pub(crate) const MAX_WARMED_PACKS: usize = 128;
 
+/// How many requests at once a repository's storage wants: 1 where it answers at once. More than 64 would only be threads.
+pub(crate) fn in_flight(repository: &Repository) -> usize {
+    repository.backend().requests_in_flight().clamp(1, 64)
+}
+
+/// Which packs' directories are read ahead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Warmed {
+    /// All, or none where there are more than [`MAX_WARMED_PACKS`]: the index is quicker then.
+    IfFew,
+    /// As many as the repository's memory has room for.
+    AllThatFit,
+}
+
 /// Reads the directories of the packs that a record names, all at once: what is in them is then found without the index.
 /// It is a hint: what can't be read may not be needed. One of the errors, if there are any.
-pub(crate) fn warm(pool: &ThreadPool, repository: &Repository, record: &Record) -> Option<StoreError> {
-    let packs: Vec<PackId> = record.map_packs.iter().chain(&record.data_packs).copied().collect();
-    if packs.len() > MAX_WARMED_PACKS {
+pub(crate) fn warm(pool: &ThreadPool, repository: &Repository, record: &Record, warmed: Warmed) -> Option<StoreError> {
+    // The notes of damage, which the first pack would have read, come together with the packs.
+    let packs = record.map_packs.iter().chain(&record.data_packs);
+    let packs: Vec<Option<PackId>> = [None].into_iter().chain(packs.copied().map(Some)).collect();
+    let few = packs.len() <= MAX_WARMED_PACKS + 1;
+    if !few && warmed == Warmed::IfFew {
         return None;
     }
-    let errors = packs.par_iter().filter_map(|id| repository.pack(*id).err());
-    pool.install(|| errors.reduce_with(|first, _| first))
+    let first = Mutex::new(None);
+    let load = |id: &Option<PackId>| {
+        if !few && !repository.has_room_nearby() {
+            return Ok(());
+        }
+        let loaded = match id {
+            Some(id) => repository.pack(*id).map(drop),
+            None => repository.load_notes(),
+        };
+        if let Err(error) = loaded {
+            first.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+        }
+        Ok::<(), StoreError>(())
+    };
+    lanes::for_each(pool, in_flight(repository), &packs, load)
+        .err()
+        .or(first.into_inner().unwrap_or_else(PoisonError::into_inner))
 }
 
 /// Asks a running pipeline to stop, from any thread or from a signal handler.

@@ -34,6 +34,7 @@ mod buffer;
 mod copy;
 mod engine;
 mod error;
+mod lanes;
 mod restore;
 mod source;
 mod target;

@@ -1,8 +1,9 @@
 //! Restoring a volume: into a new file, over an existing file or device, or as a stream.
 //!
-//! The map is read leaf by leaf. What is wanted is grouped by pack and frame and merged into reads of up to 1 MiB;
-//! worker threads read, decompress and verify them and write at the chunks' places. Memory is bounded by the engine's
-//! settings, whatever the volume's size.
+//! The map is read leaf by leaf. What is wanted is grouped by pack and frame and merged into reads of up to 1 MiB, or 4 MiB where each request
+//! takes its time; worker threads read, decompress and verify them and write at the chunks' places. From a storage that is far away threads of
+//! their own read, as many at once as keep it busy, and the workers do the rest. Memory is bounded by the engine's settings, whatever the
+//! volume's size.
 
 pub(crate) mod budget;
 mod compare;
@@ -82,7 +83,7 @@ impl Engine {
     }
 
     /// Restores a backup as a stream of all its bytes in order, zeros included. Nothing is written before it was
-    /// verified. An eighth of the engine's memory is worked ahead, twice.
+    /// verified. A quarter of the engine's memory is worked ahead.
     ///
     /// # Errors
     /// [`Error::Unrestorable`] when the first part that is lost is due, or before; [`Error::Target`] with the path `-` where `writer` fails;
@@ -97,7 +98,7 @@ impl Engine {
         let started = Instant::now();
         let memory = self.settings().memory_bytes;
         let run = Run::new(self, repository, record, control, memory / 4);
-        run.outcome(run.stream(writer, memory / 8), Path::new("-"), false)?;
+        run.outcome(run.stream(writer, memory / 4), Path::new("-"), false)?;
         Ok(run.summary(milliseconds(started)))
     }
 }

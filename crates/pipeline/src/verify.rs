@@ -17,13 +17,13 @@ use std::time::Instant;
 
 use cinderblock_chunker::Extent;
 use cinderblock_store::{BackupId, Error as StoreError, PackId, Repository, VolumeId};
-use rayon::prelude::*;
 
 use self::data::{Damage, DataCheck};
 use self::sample::Sample;
 use self::walk::{Findings, Walk};
-use crate::engine::{Control, Engine};
+use crate::engine::{Control, Engine, in_flight};
 use crate::error::Error;
+use crate::lanes;
 
 pub use self::repair::{RepairOptions, RepairReport};
 pub use self::report::{DamagedBackup, DamagedObject, VerifyReport};
@@ -31,6 +31,9 @@ pub use self::sample::{ReadData, Sampled, Share};
 
 /// Packs of a sample that are read at once, for each thread.
 const PACKS_PER_THREAD: usize = 4;
+
+/// Segments that are read at once, if the storage wants several requests at once: each may take 10 MiB.
+const SEGMENTS_AT_ONCE: usize = 8;
 
 /// What to verify.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -99,7 +102,7 @@ impl Engine {
         repository.refresh_index().map_err(store)?;
 
         let walk = Walk::new(repository, control, self.settings().memory_bytes / 8);
-        let check = DataCheck::new(repository, control, &damage, self.settings().memory_bytes / 4);
+        let check = DataCheck::new(&self.pool, repository, control, &damage, self.settings().memory_bytes / 4);
         // None: all.
         let wanted: Option<HashSet<PackId>> = match (options.read_data, &options.backups) {
             (ReadData::No, _) => Some(HashSet::new()),
@@ -117,27 +120,27 @@ impl Engine {
         }
         let is_done = |id: &PackId| sample.is_some() && is_read(id);
         let others: Vec<PackId> = packs.iter().map(|(id, _)| *id).filter(|id| !is_done(id)).collect();
-        self.pool.install(|| others.par_iter().try_for_each(|id| check.pack(*id, |_| is_read(id))))?;
+        let in_flight = in_flight(repository);
+        let reads_data = wanted.as_ref().is_none_or(|wanted| others.iter().any(|id| wanted.contains(id)));
+        let packs_at_once = if reads_data { check.packs_at_once() } else { in_flight };
+        lanes::for_each(&self.pool, packs_at_once, &others, |id| check.pack(*id, |_| is_read(id)))?;
         check.spare_what_has_copies()?;
 
         walk.judge_by(&damage);
-        let found = self.pool.install(|| {
-            backups
-                .par_iter()
-                .map(|(volume, id)| {
-                    let lost = walk.backup(volume, *id, options.backups.is_some())?;
-                    Ok((volume, *id, lost))
-                })
-                .collect::<Result<Vec<_>, Error>>()
+        let found = Mutex::new(Vec::new());
+        lanes::for_each(&self.pool, in_flight, &backups, |(volume, id)| {
+            let findings = walk.backup(volume, *id, options.backups.is_some())?;
+            found.lock().unwrap_or_else(PoisonError::into_inner).push((volume.clone(), *id, findings));
+            Ok::<_, Error>(())
         })?;
-        for (volume, id, findings) in found {
+        for (volume, id, findings) in found.into_inner().unwrap_or_else(PoisonError::into_inner) {
             let Some(findings) = findings else { continue };
             report.backups += 1;
             let Findings { lost, reason, objects, named: by_record } = findings;
             named.extend(by_record);
             damage.add_all(objects);
             if reason.is_some() || !lost.is_empty() {
-                report.damaged_backups.push(DamagedBackup { volume: volume.clone(), id, reason, lost });
+                report.damaged_backups.push(DamagedBackup { volume, id, reason, lost });
             }
         }
         if !report.damaged_backups.is_empty() {
@@ -162,8 +165,9 @@ impl Engine {
     fn read_sample(&self, check: &DataCheck<'_>, damage: &Damage, sample: &mut Sample) -> Result<(), Error> {
         let packs: Vec<PackId> = sample.packs().map(|(id, _)| id).collect();
         let before = damage.places();
-        for group in packs.chunks(PACKS_PER_THREAD * self.settings().threads) {
-            self.pool.install(|| group.par_iter().try_for_each(|id| check.pack(*id, |_| true)))?;
+        let at_once = check.packs_at_once();
+        for group in packs.chunks((PACKS_PER_THREAD * self.settings().threads).max(at_once)) {
+            lanes::for_each(&self.pool, at_once, group, |id| check.pack(*id, |_| true))?;
             if damage.places() == before {
                 sample.right += group.len();
             }
@@ -182,20 +186,18 @@ impl Engine {
         let segments = repository.list_segments().map_err(store)?;
         report.segments = segments.len() as u64;
         let named = Mutex::new(HashSet::new());
-        self.pool.install(|| {
-            segments.par_iter().try_for_each(|id| {
-                control.cancel.check(false)?;
-                match repository.check_segment(*id) {
-                    Ok(packs) => named.lock().unwrap_or_else(PoisonError::into_inner).extend(packs),
-                    // A garbage collector replaced it.
-                    Err(StoreError::Backend(error)) if error.is_not_found() => {}
-                    Err(error) if error.is_damage() => {
-                        damage.add(DamagedObject::new(repository.segment_object(*id).map_err(store)?, error));
-                    }
-                    Err(error) => return Err(store(error)),
+        lanes::for_each(&self.pool, in_flight(repository).min(SEGMENTS_AT_ONCE), &segments, |id| {
+            control.cancel.check(false)?;
+            match repository.check_segment(*id) {
+                Ok(packs) => named.lock().unwrap_or_else(PoisonError::into_inner).extend(packs),
+                // A garbage collector replaced it.
+                Err(StoreError::Backend(error)) if error.is_not_found() => {}
+                Err(error) if error.is_damage() => {
+                    damage.add(DamagedObject::new(repository.segment_object(*id).map_err(store)?, error));
                 }
-                Ok(())
-            })
+                Err(error) => return Err(store(error)),
+            }
+            Ok(())
         })?;
         Ok(named.into_inner().unwrap_or_else(PoisonError::into_inner))
     }
@@ -203,12 +205,10 @@ impl Engine {
     /// The packs in which the chunks and map nodes of chosen backups are.
     fn packs_of(&self, walk: &Walk<'_>, backups: &[(VolumeId, BackupId)]) -> Result<HashSet<PackId>, Error> {
         let found = Mutex::new(HashSet::new());
-        self.pool.install(|| {
-            backups.par_iter().try_for_each(|(volume, id)| {
-                let packs = walk.packs(volume, *id)?;
-                found.lock().unwrap_or_else(PoisonError::into_inner).extend(packs);
-                Ok::<_, Error>(())
-            })
+        lanes::for_each(&self.pool, in_flight(walk.repository), backups, |(volume, id)| {
+            let packs = walk.packs(volume, *id)?;
+            found.lock().unwrap_or_else(PoisonError::into_inner).extend(packs);
+            Ok::<_, Error>(())
         })?;
         Ok(found.into_inner().unwrap_or_else(PoisonError::into_inner))
     }

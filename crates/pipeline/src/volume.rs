@@ -7,27 +7,34 @@ mod cache;
 mod frames;
 mod hashes;
 mod leaves;
+mod request;
 
 use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::Arc;
 
+use cinderblock_backend::for_each_in_flight;
 use cinderblock_chunker::Extent;
 use cinderblock_store::map::{Leaf, PieceContent};
-use cinderblock_store::pack::PackReader;
 use cinderblock_store::pack::directory::ChunkPlace;
+use cinderblock_store::pack::{FRAME_TARGET_BYTES, PackReader};
 use cinderblock_store::{Chunking, Error as StoreError, Location, PackId, Record, Repository, Session};
 
 use self::cache::Cache;
 use self::frames::Frame;
 use self::hashes::{PackHashes, ZeroHash};
 use self::leaves::{Leaves, pieces_from};
+use self::request::Request;
+use crate::engine::in_flight;
 use crate::error::Error;
 use crate::restore::find::{Finder, Lost, other_bytes};
 use crate::restore::plan::Wanted;
 
 /// Chunks that are looked up at once: few enough that, each in another full pack, the directories take 38 MiB.
 const GROUP_CHUNKS: usize = 64;
+
+/// Most frames that one read has on their way at once, where the storage wants several requests at once.
+const MAX_FRAMES_AT_ONCE: usize = 8;
 
 /// A backup of a repository, read as the volume that it is of.
 ///
@@ -43,6 +50,8 @@ pub struct BackupVolume<'a> {
     zeros: ZeroHash,
     /// Of a volume's last chunk, which may be shorter.
     last_zeros: ZeroHash,
+    /// Frames that one read has on their way at once.
+    frames_at_once: usize,
 }
 
 /// A chunk that is wanted, and where it is.
@@ -54,34 +63,9 @@ struct Placed {
     index: u32,
 }
 
-/// What is being read.
-struct Request<'b> {
-    offset: u64,
-    buffer: &'b mut [u8],
-}
-
-impl Request<'_> {
-    /// The part of the buffer for those of the bytes from `from` to `end` of the volume that are asked for, and where in
-    /// the volume it begins.
-    fn part(&mut self, from: u64, end: u64) -> (u64, &mut [u8]) {
-        let asked_end = self.offset + self.buffer.len() as u64;
-        let (from, end) = (from.clamp(self.offset, asked_end), end.clamp(self.offset, asked_end));
-        let range = (from - self.offset) as usize..(end - self.offset) as usize;
-        (from, self.buffer.get_mut(range).unwrap_or_default())
-    }
-
-    fn put(&mut self, offset: u64, bytes: &[u8]) {
-        let (from, part) = self.part(offset, offset + bytes.len() as u64);
-        let skipped = (from - offset) as usize;
-        if let Some(bytes) = bytes.get(skipped..skipped + part.len()) {
-            part.copy_from_slice(bytes);
-        }
-    }
-}
-
 impl<'a> BackupVolume<'a> {
     /// The volume of a backup. It keeps up to `memory_bytes` of what was read, three quarters of it as plain frames; a read
-    /// in progress takes one frame more. Nothing is read yet.
+    /// in progress takes one frame more, or up to eight, if there is room for them four times, where the storage wants several requests at once. Nothing is read yet.
     ///
     /// # Errors
     /// [`Error::Store`] where the record's chunk size is not the repository's: it is another repository's record.
@@ -104,6 +88,10 @@ impl<'a> BackupVolume<'a> {
             hashes: Cache::new(memory_bytes / 16 * 3),
             zeros: ZeroHash::new(chunk_bytes),
             last_zeros: ZeroHash::new(last),
+            frames_at_once: match in_flight(repository) {
+                0 | 1 => 1,
+                in_flight => in_flight.min(memory_bytes / (4 * FRAME_TARGET_BYTES)).clamp(1, MAX_FRAMES_AT_ONCE),
+            },
         })
     }
 
@@ -351,23 +339,37 @@ impl<'a> BackupVolume<'a> {
         for group in wanted.chunks(GROUP_CHUNKS) {
             let mut placed = self.place(group)?;
             placed.sort_by_key(|chunk| (chunk.pack.id(), chunk.place.frame));
-            for of_frame in placed.chunk_by(|a, b| a.pack.id() == b.pack.id() && a.place.frame == b.place.frame) {
-                self.read_frame(of_frame, request)?;
+            let same_frame = |a: &Placed, b: &Placed| a.pack.id() == b.pack.id() && a.place.frame == b.place.frame;
+            let frames: Vec<&[Placed]> = placed.chunk_by(same_frame).collect();
+            for together in frames.chunks(self.frames_at_once) {
+                if together.len() > 1 {
+                    // What fails is found again below.
+                    let load = |chunks: &&[Placed]| self.load(chunks).map(drop).or(Ok::<(), StoreError>(()));
+                    let _ = for_each_in_flight(self.frames_at_once, together, load);
+                }
+                together.iter().try_for_each(|of_frame| self.read_frame(of_frame, request))?;
             }
         }
         Ok(())
     }
 
+    /// The frame of chunks that are in one; none where there are no chunks.
+    fn load(&self, chunks: &[Placed]) -> Result<Option<Arc<Frame>>, StoreError> {
+        let Some(Placed { pack, place: ChunkPlace { frame: number, .. }, .. }) = chunks.first() else {
+            return Ok(None);
+        };
+        let plain_bytes = pack.directory().frames().get(*number as usize).map_or(0, |entry| entry.plain_bytes);
+        let load = || Frame::load(self.finder.repository, pack, *number);
+        self.frames.get((pack.id(), *number), plain_bytes as usize, load).map(Some)
+    }
+
     /// Reads chunks of one frame.
     fn read_frame(&self, chunks: &[Placed], request: &mut Request<'_>) -> Result<(), Error> {
         let Some(Placed { pack, place: ChunkPlace { frame: number, .. }, .. }) = chunks.first() else { return Ok(()) };
-        let plain_bytes = pack.directory().frames().get(*number as usize).map_or(0, |entry| entry.plain_bytes);
-        let loaded = self
-            .frames
-            .get((pack.id(), *number), plain_bytes as usize, || Frame::load(self.finder.repository, pack, *number));
         let mut lost: Vec<Wanted> = Vec::new();
-        let error = match loaded {
-            Ok(frame) => {
+        let error = match self.load(chunks) {
+            Ok(None) => return Ok(()),
+            Ok(Some(frame)) => {
                 for chunk in chunks {
                     match frame.chunk(chunk.index, chunk.place, &chunk.wanted.id) {
                         Some(bytes) => request.put(chunk.wanted.offset, bytes),

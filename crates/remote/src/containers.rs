@@ -194,7 +194,9 @@ impl Backend for Containers {
     fn list(&self, prefix: &str, visit: &mut dyn FnMut(ObjectInfo) -> Result<(), Error>) -> Result<(), Error> {
         let (backend, root, rest) = self.listing(prefix)?;
         // A name that is too long with the container's before it is not passed over: its object might be looked for.
-        backend.list(rest, &mut |found| visit(ObjectInfo { name: ObjectName::new(format!("{root}{}", found.name))?, ..found }))
+        backend.list(rest, &mut |found| {
+            visit(ObjectInfo { name: ObjectName::new(format!("{root}{}", found.name))?, ..found })
+        })
     }
 
     fn list_foreign(&self, prefix: &str, visit: &mut dyn FnMut(ForeignName) -> Result<(), Error>) -> Result<(), Error> {

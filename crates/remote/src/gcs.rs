@@ -20,7 +20,7 @@ pub(crate) fn open(environment: &Environment, container: &Container, settings: &
     let configured = configure(environment, container, settings)?;
     let once = Arc::new(configured.clone().with_retry(no_retries()).build().map_err(failed)?);
     let patient = Arc::new(configured.with_retry(retries(settings)).build().map_err(failed)?);
-    let stores = Stores { once: once.clone(), patient, pages: Some(once) };
+    let stores = Stores { once: once.clone(), patient, pages: Some(once), omits_prefix: false };
     Bucket::on(stores, container.prefix(), container.to_string(), Words::of(container.service()), settings)
 }
 

@@ -32,6 +32,7 @@
 mod aws;
 mod azure;
 mod bucket;
+mod container;
 mod containers;
 mod environment;
 mod error;
@@ -46,10 +47,11 @@ mod settings;
 pub mod swift;
 
 pub use bucket::Bucket;
+pub use container::{Container, Service};
 pub use containers::Containers;
 pub use environment::Environment;
 pub use error::Error;
 pub use open::{create, open, open_in};
-pub use place::{Container, Place, PlaceError, Service};
+pub use place::{Place, PlaceError};
 pub use root::Root;
 pub use settings::Settings;

@@ -62,7 +62,11 @@ pub(crate) fn open_container(
 }
 
 /// A container of the account that the environment names.
-pub(crate) fn open_swift(environment: &Environment, container: &Container, settings: &Settings) -> Result<Swift, Error> {
+pub(crate) fn open_swift(
+    environment: &Environment,
+    container: &Container,
+    settings: &Settings,
+) -> Result<Swift, Error> {
     let failed = |source| Error::Swift { location: container.to_string(), source };
     let account = swift::Settings::from_variables(&|name| environment.get(name).map(str::to_owned)).map_err(failed)?;
     let swift = swift::Settings { http: settings.clone(), ..account };

@@ -16,6 +16,8 @@
 //! **Failures.** What may pass is tried again, with pauses that grow: connections that fail or stall, 408, 429 and 498 (after
 //! `Retry-After`), 5xx, 409, and 422, by which Swift says that the bytes it got do not have the MD5 that was sent with them. A read whose
 //! answer breaks off goes on where it was. An upload whose answer was lost is looked for before it is sent again.
+//! A delete whose answer was lost, and that finds nothing when it is tried again, has succeeded: whether the object was there before can no
+//! longer be told.
 //!
 //! | module or type | what it is |
 //! |---|---|
@@ -73,7 +75,8 @@ impl Swift {
     ///
     /// [`Error::Invalid`] if the container or the prefix can't be one, or a certificate is none; [`Error::Client`].
     pub fn open(container: &str, prefix: &str, settings: &Settings) -> Result<Swift, Error> {
-        let invalid = |setting: &str, problem: &str| Error::Invalid { setting: setting.to_owned(), problem: problem.to_owned() };
+        let invalid =
+            |setting: &str, problem: &str| Error::Invalid { setting: setting.to_owned(), problem: problem.to_owned() };
         let plain = (1..=MAX_CONTAINER).contains(&container.len())
             && !container.chars().any(|c| c == '/' || c.is_control())
             && !matches!(container, "." | "..");

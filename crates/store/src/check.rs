@@ -3,6 +3,8 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use cinderblock_backend::for_each_in_flight;
+
 use crate::error::Error;
 use crate::fence;
 use crate::id::{ChunkId, PackId, SegmentId};
@@ -105,7 +107,11 @@ impl Repository {
         let mut gone: HashSet<PackId> = HashSet::new();
         for _ in 0..MAX_SEARCHES {
             let before = gone.len();
-            for (id, _) in self.list_packs()? {
+            let packs = self.list_packs()?;
+            for (at, (id, _)) in packs.iter().copied().enumerate() {
+                if at % AHEAD == 0 {
+                    self.load_packs(packs.get(at..packs.len().min(at + AHEAD)).unwrap_or_default());
+                }
                 let pack = match self.pack(id) {
                     Ok(pack) => pack,
                     Err(Error::PackMissing { .. }) => {
@@ -131,6 +137,14 @@ impl Repository {
             }
         }
         Ok(())
+    }
+
+    /// Has the directories of packs in memory, if the storage wants several requests at once. It is a hint.
+    fn load_packs(&self, packs: &[(PackId, u64)]) {
+        let in_flight = self.backend.requests_in_flight();
+        if in_flight > 1 {
+            let _ = for_each_in_flight(in_flight, packs, |(id, _)| self.pack(*id).map(drop).or(Ok::<(), Error>(())));
+        }
     }
 
     /// Calls `visit` for the copies of the wanted chunks that [`search`](Repository::search) leaves out: those that are known to be damaged, and
@@ -181,6 +195,9 @@ impl Repository {
         Ok(())
     }
 }
+
+/// Packs whose directories are read together.
+const AHEAD: usize = 32;
 
 /// Times that a search looks at all packs, while some of them go.
 const MAX_SEARCHES: usize = 5;

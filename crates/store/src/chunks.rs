@@ -3,12 +3,18 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use cinderblock_backend::for_each_in_flight;
+
 use crate::error::Error;
 use crate::id::{ChunkId, PackId};
+use crate::index::{Index, PackEntry};
 use crate::map::{MapLeaves, Node};
 use crate::pack::{Content, PackReader, frame};
 use crate::record::Record;
 use crate::repository::{Location, Repository};
+
+/// Packs whose directories are read along with the one before them.
+const NEIGHBOURS: u32 = 7;
 
 impl Repository {
     /// A pack whose directory is in memory now.
@@ -35,6 +41,32 @@ impl Repository {
     /// [`Error::PackMissing`], [`Error::Damaged`], or what the storage says.
     pub fn pack_with_hashes(&self, id: PackId) -> Result<PackReader, Error> {
         PackReader::open(&*self.backend, self.id(), id)
+    }
+
+    /// Opens the index, or makes it, as it would be when it is first needed: for who is going to need it and has something else to do meanwhile.
+    ///
+    /// # Errors
+    /// What the storage or the index says.
+    pub fn prepare_index(&self) -> Result<(), Error> {
+        self.index().map(drop)
+    }
+
+    /// Whether this host has an index of the repository, up to date or not.
+    pub fn has_index(&self) -> bool {
+        crate::index::is_there(self.index_folder())
+    }
+
+    /// Reads the notes of damaged chunks, unless they are in memory: looking at the first pack does so, too.
+    ///
+    /// # Errors
+    /// What the storage says.
+    pub fn load_notes(&self) -> Result<(), Error> {
+        self.damage().map(drop)
+    }
+
+    /// Whether the directory of another pack, however full, fits into memory beside those that are there.
+    pub fn has_room_nearby(&self) -> bool {
+        self.neighbourhood.has_room()
     }
 
     /// Finds chunks that are in packs whose directory is in memory. `places` has the length of `ids` afterwards.
@@ -71,6 +103,7 @@ impl Repository {
         for at in 0..ids.len() {
             let (Some(id), Some(None)) = (ids.get(at), places.get(at)) else { continue };
             let Some((entry, slot)) = index.locate(id)? else { continue };
+            self.load_neighbours(&*index, &entry);
             let pack = match self.pack(entry.id) {
                 Ok(pack) => pack,
                 Err(error) if error.is_damage() => continue,
@@ -89,6 +122,19 @@ impl Repository {
             }
         }
         Ok(())
+    }
+
+    /// Reads the directories of a pack and of those that were written after it, all at once, if the storage wants several requests at once and there
+    /// is room: a volume that meets one of them mostly meets the next ones, too. It is a hint.
+    fn load_neighbours(&self, index: &dyn Index, entry: &PackEntry) {
+        let in_flight = self.backend.requests_in_flight();
+        if in_flight <= 1 || self.neighbourhood.pack(entry.id).is_some() || !self.has_room_nearby() {
+            return;
+        }
+        let mut ids = index.packs_after(entry, NEIGHBOURS).unwrap_or_default();
+        ids.retain(|id| self.neighbourhood.pack(*id).is_none());
+        ids.insert(0, entry.id);
+        let _ = for_each_in_flight(in_flight, &ids, |id| self.pack(*id).map(drop).or(Ok::<(), Error>(())));
     }
 
     /// Reads a frame of a pack and decompresses it into `plain`. The chunks in it are **not** checked yet: that is done
@@ -165,7 +211,10 @@ impl Repository {
     /// The leaves of a backup's map that touch a range of the volume, in order.
     pub fn leaves<'a>(&'a self, record: &Record, range: Range<u64>) -> MapLeaves<'a> {
         let chunk_bytes = self.descriptor().chunk_size.bytes();
-        MapLeaves::new(record.map.clone(), record.volume_bytes, chunk_bytes, range, |id| self.node(id))
+        MapLeaves::new(record.map.clone(), record.volume_bytes, chunk_bytes, range, |id, upcoming| {
+            self.read_ahead(id, upcoming);
+            self.node(id)
+        })
     }
 
     /// The same; `note` is given every node below the root that is read on the way, each before what is below it. Its bytes are those
@@ -177,7 +226,8 @@ impl Repository {
         mut note: impl FnMut(&ChunkId, &Node) + Send + 'a,
     ) -> MapLeaves<'a> {
         let chunk_bytes = self.descriptor().chunk_size.bytes();
-        MapLeaves::new(record.map.clone(), record.volume_bytes, chunk_bytes, range, move |id| {
+        MapLeaves::new(record.map.clone(), record.volume_bytes, chunk_bytes, range, move |id, upcoming| {
+            self.read_ahead(id, upcoming);
             self.node(id).inspect(|node| note(id, node))
         })
     }

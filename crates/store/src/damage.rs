@@ -6,7 +6,7 @@
 //! read, a note without slots notes all. Notes go when their pack is gone.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use bincode::{Decode, Encode};
 use cinderblock_backend::Backend;
@@ -57,6 +57,8 @@ pub(crate) struct Known {
     /// None: they are read when they are next needed.
     current: RwLock<Option<Arc<Notes>>>,
     last: RwLock<Arc<Notes>>,
+    /// Taken while they are being read, so that threads which miss them together read them once.
+    reading: Mutex<()>,
 }
 
 /// A note. 16,384 slots, the most that a pack has, take 48 KiB.
@@ -170,8 +172,13 @@ pub(crate) fn remove_notes(backend: &dyn Backend, gone: &HashSet<PackId>) -> Res
 impl Repository {
     /// The notes, read when they are first needed after they were forgotten.
     pub(crate) fn damage(&self) -> Result<Arc<Notes>, Error> {
-        if let Some(notes) = &*self.damage.current.read().unwrap_or_else(PoisonError::into_inner) {
-            return Ok(Arc::clone(notes));
+        let known = || self.damage.current.read().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(notes) = known() {
+            return Ok(notes);
+        }
+        let _reading = self.damage.reading.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(notes) = known() {
+            return Ok(notes);
         }
         let notes = Arc::new(read(self.backend(), self.id())?);
         self.take_notes(&notes);

@@ -63,6 +63,7 @@ mod node_cache;
 mod object;
 pub mod pack;
 mod random;
+mod read_ahead;
 mod record;
 mod repository;
 pub mod retention;

@@ -41,6 +41,23 @@ impl NodeCache {
         Ok(loaded)
     }
 
+    /// Whether the frame is there.
+    pub(crate) fn has(&self, pack: PackId, frame: u32) -> bool {
+        self.lock().contains(&(pack, frame))
+    }
+
+    /// Takes a frame in.
+    pub(crate) fn put(&self, pack: PackId, frame: u32, plain: Vec<u8>) {
+        if plain.len() <= 2 * FRAME_TARGET_BYTES {
+            self.lock().put((pack, frame), Arc::new(plain));
+        }
+    }
+
+    /// How many frames it keeps.
+    pub(crate) fn capacity(&self) -> usize {
+        self.lock().cap().get()
+    }
+
     /// Forgets everything, for when the repository changed underneath.
     pub(crate) fn clear(&self) {
         self.lock().clear();

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use cinderblock_backend::Backend;
+use cinderblock_backend::{Backend, for_each_in_flight};
 use cinderblock_chunker::ChunkSize;
 
 use crate::clock::{Clock, SystemClock};
@@ -263,18 +263,22 @@ impl Repository {
     /// # Errors
     /// What the storage says. Records that are damaged, or of a newer format, are passed over.
     pub fn newest_backup(&self, volume: &VolumeId) -> Result<Option<Record>, Error> {
-        let mut newest: Option<Record> = None;
-        for (volume, id) in self.backups(Some(volume))? {
-            match self.record(&volume, id) {
-                Ok(record) if newest.as_ref().is_none_or(|best| best.created_at < record.created_at) => {
-                    newest = Some(record);
+        let newest: Mutex<Option<Record>> = Mutex::default();
+        for_each_in_flight(self.backend.requests_in_flight(), &self.backups(Some(volume))?, |(volume, id)| match self
+            .record(volume, *id)
+        {
+            Ok(record) => {
+                let mut newest = newest.lock().unwrap_or_else(PoisonError::into_inner);
+                if newest.as_ref().is_none_or(|best| best.created_at < record.created_at) {
+                    *newest = Some(record);
                 }
-                Ok(_) | Err(Error::BackupNotFound { .. } | Error::NewerFormat { .. } | Error::Unsupported { .. }) => {}
-                Err(error) if error.is_damage() => {}
-                Err(error) => return Err(error),
+                Ok(())
             }
-        }
-        Ok(newest)
+            Err(Error::BackupNotFound { .. } | Error::NewerFormat { .. } | Error::Unsupported { .. }) => Ok(()),
+            Err(error) if error.is_damage() => Ok(()),
+            Err(error) => Err(error),
+        })?;
+        Ok(newest.into_inner().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Removes a backup's record: from then on the backup does not exist. Then its marks. Others are not touched, and the

@@ -59,11 +59,19 @@ fn encoder_bytes(algorithm: Algorithm) -> u64 {
 }
 
 impl Limits {
-    fn new(context: &Context, blocks: &Blocks, chunk_bytes: u64, volume_bytes: u64) -> Result<Self, Error> {
+    fn new(
+        context: &Context,
+        blocks: &Blocks,
+        (chunk_bytes, volume_bytes): (u64, u64),
+        writer_bytes: u64,
+    ) -> Result<Self, Error> {
         let half = context.settings.memory_bytes as u64 / 2;
         let hash_bytes = (chunk_bytes / blocks.bytes()).saturating_mul(32);
-        let lane_bytes =
-            (piece_bytes(blocks) + encoder_bytes(context.compression.algorithm())).saturating_add(hash_bytes);
+        // A writer holds no more than an object has. Those of the two documents are in the other half.
+        let writer_bytes = writer_bytes.min(chunk_bytes);
+        let lane_bytes = (piece_bytes(blocks) + encoder_bytes(context.compression.algorithm()))
+            .saturating_add(hash_bytes)
+            .saturating_add(writer_bytes);
         if lane_bytes > half {
             let what = format!("a backup with hash blocks of {} and objects of {chunk_bytes} bytes", blocks.bytes());
             return Err(Error::NotEnoughMemory { what, needed: lane_bytes.saturating_mul(2), limit: half * 2 });
@@ -109,7 +117,7 @@ impl<'a> Run<'a> {
         (head, blocks, chunk_bytes): (&Head, Blocks, u64),
     ) -> Result<Self, Error> {
         let extra_metadata = facts.extra_metadata.as_ref();
-        let limits = Limits::new(context, &blocks, chunk_bytes, volume.size())?;
+        let limits = Limits::new(context, &blocks, (chunk_bytes, volume.size()), storage.writer_bytes())?;
         let begin =
             |name: String| storage.get_object_writer(container, &name, extra_metadata.map(ExtraMetadata::value));
         let documents = [begin(prefix.metadata())?, begin(prefix.sha256file())?];

@@ -4,11 +4,13 @@ use std::path::PathBuf;
 
 use cinderblock_cinder::Layout;
 use cinderblock_cinder::compression::Compression;
+use cinderblock_remote as remote;
 use cinderblock_store::BackupId;
 use cinderblock_store::pack::frame;
 use clap::{Args, Subcommand};
 
 use super::backup;
+use super::storage::UrlParser;
 use crate::output::size;
 
 #[derive(Debug, Subcommand)]
@@ -30,9 +32,11 @@ pub enum Command {
 /// Where Cinder's containers are.
 #[derive(Debug, Args)]
 pub struct Root {
-    /// Folder that Cinder's containers are in, such as its backup_posix_path or the mount of its backup_share
-    #[arg(long = "container-root", value_name = "DIR")]
-    pub path: PathBuf,
+    /// Where Cinder's containers are: s3:// or swift://, of which --container names a bucket or container (also gs:// and az://);
+    /// or a folder, such as its backup_posix_path or the mount of its backup_share; or a place in a bucket, such as
+    /// s3://bucket/copy, with the containers as folders
+    #[arg(long = "container-root", value_name = "DIR|URL", value_parser = UrlParser(remote::Root::new))]
+    pub place: remote::Root,
 }
 
 /// One backup of Cinder's.
@@ -61,13 +65,20 @@ pub struct Chain {
     pub layers: Vec<(String, String)>,
 }
 
+impl Chain {
+    /// The containers that the layers are in.
+    pub fn containers(&self) -> impl Iterator<Item = &str> {
+        self.layers.iter().map(|(container, _)| container.as_str())
+    }
+}
+
 /// How a backup is written.
 #[derive(Debug, Args)]
 pub struct Form {
     /// How containers and objects are named: posix as Cinder's posix, nfs and glusterfs drivers, swift as its swift, s3 and gcs
-    /// drivers
-    #[arg(long, value_name = "posix|swift", default_value_t)]
-    pub layout: Layout,
+    /// drivers [default: posix in a folder, swift elsewhere]
+    #[arg(long, value_name = "posix|swift")]
+    pub layout: Option<Layout>,
 
     /// none, zlib, bz2 or zstd, by any of Cinder's names for them
     #[arg(long, value_name = "ALGORITHM", default_value_t)]

@@ -61,7 +61,7 @@ pub fn run(context: &Context, arguments: &Copy) -> anyhow::Result<()> {
     let mut done = Copied::default();
     let mut backups: Vec<(VolumeId, Timestamp, BackupId)> = Vec::new();
     if arguments.all {
-        let pool = records::pool(context)?;
+        let pool = records::pool(context, &from)?;
         let read = records::read(&pool, &from, arguments.volume_id.as_ref(), &control.cancel, |r| r.created_at);
         let entries = read.context("nothing was copied")?;
         records::expect_some(&entries, arguments.volume_id.as_ref()).context("nothing was copied")?;

@@ -12,7 +12,7 @@ use crate::output::{note, number, size};
 
 pub fn run(context: &Context, volume: Option<&VolumeId>) -> anyhow::Result<()> {
     let repository = context.repository()?;
-    let pool = records::pool(context)?;
+    let pool = records::pool(context, &repository)?;
     let entries = records::read(&pool, &repository, volume, &CancelToken::default(), |mut record| {
         // Maps and hints are most of a record, and nothing that a listing shows.
         record.map.items = Vec::new();

@@ -41,7 +41,7 @@ pub fn run(context: &Context, arguments: &Prune) -> anyhow::Result<()> {
     let zone = time_zone()?;
     let repository = context.repository()?;
     let control = context.control();
-    let pool = records::pool(context)?;
+    let pool = records::pool(context, &repository)?;
     let read =
         records::read(&pool, &repository, arguments.volume_id.as_ref(), &control.cancel, |record| record.created_at);
     let entries = read.context("nothing was deleted")?;

@@ -18,9 +18,10 @@ pub struct Entry<T> {
     pub record: Result<T, Error>,
 }
 
-/// Threads for many small requests to the storage.
-pub fn pool(context: &Context) -> anyhow::Result<ThreadPool> {
+/// Threads for many small requests to the storage: as many as it wants at once, where it is far away.
+pub fn pool(context: &Context, repository: &Repository) -> anyhow::Result<ThreadPool> {
     let threads = context.settings().threads.saturating_mul(WAITING_THREADS);
+    let threads = threads.max(repository.backend().requests_in_flight().min(64));
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
     pool.build().context("threads could not be started")
 }

@@ -9,3 +9,8 @@ pub mod layer;
 pub mod pair;
 pub mod process;
 pub mod volume;
+
+/// Arguments.
+pub fn words(words: &[&str]) -> Vec<String> {
+    words.iter().map(|word| (*word).to_owned()).collect()
+}

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::case::Side;
 use super::layer::Layer;
 use super::process::{Oracle, S3Server};
-use super::volume;
+use super::{volume, words};
 use crate::common::{Place, noise};
 
 /// How objects are named and where they are kept.
@@ -78,10 +78,6 @@ pub struct Pair {
     oracle: Oracle,
     store: Option<S3Server>,
     pub place: Place,
-}
-
-fn words(words: &[&str]) -> Vec<String> {
-    words.iter().map(|word| (*word).to_owned()).collect()
 }
 
 impl Pair {

@@ -35,6 +35,17 @@ fn installed() -> Result<(PathBuf, PathBuf), String> {
     }
 }
 
+/// The Python that has Cinder and these modules, too; or why there is none.
+pub fn installed_with(modules: &str) -> Result<PathBuf, String> {
+    let (interpreter, _) = installed()?;
+    let import = format!("import {modules}");
+    let tried = Command::new(&interpreter).args(["-c", &import]).stderr(Stdio::null()).status();
+    match tried.is_ok_and(|status| status.success()) {
+        true => Ok(interpreter),
+        false => Err(format!("{} has no {modules}", interpreter.display())),
+    }
+}
+
 fn python(python: &Path, script: &str) -> Command {
     let mut command = Command::new(python);
     // Nothing of the caller's clouds, proxies and Python is to show through.
@@ -113,11 +124,7 @@ pub struct S3Server {
 impl S3Server {
     /// Starts it, or says why it is not to be had here.
     pub fn start() -> Result<Self, String> {
-        let (interpreter, _) = installed()?;
-        let tried = Command::new(&interpreter).args(["-c", "import boto3, moto.server"]).stderr(Stdio::null()).status();
-        if !tried.is_ok_and(|status| status.success()) {
-            return Err(format!("{} has no moto", interpreter.display()));
-        }
+        let interpreter = installed_with("boto3, moto.server")?;
         let mut process = python(&interpreter, "s3_server.py").spawn().unwrap();
         let stdin = process.stdin.take();
         let mut port = String::new();

@@ -18,7 +18,7 @@ use crate::backup::plan::Plan;
 use crate::backup::reader::Step;
 use crate::backup::run::Run;
 use crate::buffer::BufferPool;
-use crate::engine::warm;
+use crate::engine::{Warmed, warm};
 use crate::error::Error;
 use crate::source::VolumeFile;
 use crate::volume::BackupVolume;
@@ -96,7 +96,7 @@ impl<'e> Flow<'_, '_, 'e> {
         };
         if let Some(parent) = base.or(run.parent) {
             // With the directories of the parent's packs in memory, what has not changed is found without the index.
-            let _ = warm(&run.engine.pool, run.repository, parent);
+            let _ = warm(&run.engine.pool, run.repository, parent, Warmed::IfFew);
         }
         let mut end = None;
         while end.is_none() || self.hashing > 0 || self.framing > 0 {

@@ -2,31 +2,68 @@
 
 use cinderblock_store::pack::{FRAME_TARGET_BYTES, PACK_TARGET_BYTES};
 
-use crate::engine::Engine;
+use crate::engine::Settings;
 
-/// How much is under way at once. Memory is about `segments` × 1 MiB + `frames` × 0.5 MiB + 2 packs.
-#[derive(Clone, Copy, Debug)]
+/// How much is under way at once. Memory is about `segments` × 1 MiB + `frames` × 0.5 MiB + the pack that is being filled + `uploads` packs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Limits {
     pub buffer_bytes: usize,
     pub segments: u64,
     pub frames: u64,
     pub pack_bytes: usize,
+    /// Packs that are being stored at once.
+    pub uploads: usize,
 }
 
+/// Packs for which there should be room where a storage wants several requests at once: one that is being filled, and three on their way, so that
+/// the line is in use while others wait for an answer.
+const PACKS_UNDER_WAY: usize = 4;
+
 impl Limits {
-    pub(super) fn new(engine: &Engine, chunk_bytes: usize, largest_chunk: usize) -> Self {
-        let memory = engine.settings().memory_bytes;
-        let threads = engine.settings().threads as u64;
+    /// `in_flight`: how many requests at once the storage wants.
+    pub(super) fn new(settings: Settings, in_flight: usize, chunk_bytes: usize, largest_chunk: usize) -> Self {
+        let memory = settings.memory_bytes;
+        let threads = settings.threads as u64;
         // A multiple of the chunk size: all are powers of two. Content-defined cutting wants room for several chunks.
         let content = if largest_chunk > chunk_bytes { (2 * largest_chunk).next_power_of_two() } else { 0 };
         let buffer_bytes = (1 << 20).max(chunk_bytes).max(content);
         let affordable = (memory / 4 / buffer_bytes) as u64;
         let frame_bytes = FRAME_TARGET_BYTES.max(largest_chunk) * 2;
-        Self {
-            buffer_bytes,
-            segments: (threads * 6).min(affordable).max(1),
-            frames: (threads * 8).min((memory / 8 / frame_bytes) as u64).max(1),
-            pack_bytes: PACK_TARGET_BYTES.min(memory / 6),
+        let segments = (threads * 6).min(affordable).max(1);
+        let frames = (threads * 8).min((memory / 8 / frame_bytes) as u64).max(1);
+        let (pack_bytes, uploads) = match in_flight {
+            0 | 1 => (PACK_TARGET_BYTES.min(memory / 6), 1),
+            _ => {
+                // A quarter is left for what the backup remembers of its new chunks, and for an earlier one that it is made from.
+                let taken = segments as usize * buffer_bytes + frames as usize * frame_bytes + memory / 4;
+                let left = memory.saturating_sub(taken).max(memory / 3);
+                let pack_bytes = PACK_TARGET_BYTES.min(left / PACKS_UNDER_WAY);
+                (pack_bytes, (left / pack_bytes - 1).clamp(1, in_flight))
+            }
+        };
+        Self { buffer_bytes, segments, frames, pack_bytes, uploads }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_packs_on_their_way_stay_within_the_memory() {
+        for (mebibytes, threads) in [(96, 1), (96, 64), (192, 2), (192, 64), (1024, 8), (16 << 10, 8)] {
+            let settings = Settings { threads, memory_bytes: mebibytes << 20 };
+            let far = Limits::new(settings, 32, 32 << 10, 32 << 10);
+            let packs = (far.uploads + 1) * far.pack_bytes;
+            let taken = far.segments as usize * far.buffer_bytes + far.frames as usize * 2 * FRAME_TARGET_BYTES + packs;
+            assert!(taken <= settings.memory_bytes / 4 * 3, "{far:?}");
+            assert!((3..=32).contains(&far.uploads), "{far:?}");
+            // Where the storage answers at once, one is stored while another is filled.
+            let near = Limits::new(settings, 1, 32 << 10, 32 << 10);
+            assert_eq!(near.uploads, 1);
         }
+        // As the command has it: large packs, for few requests.
+        let command = Limits::new(Settings { threads: 2, memory_bytes: 192 << 20 }, 32, 32 << 10, 32 << 10);
+        assert_eq!((command.pack_bytes, command.uploads), (31 << 20, 3));
     }
 }

@@ -18,7 +18,7 @@ use crate::backup::plan::Plan;
 use crate::backup::reader::{self, Cutter, Reader};
 use crate::backup::{BackupOptions, Chunker, Parent, write};
 use crate::buffer::BufferPool;
-use crate::engine::{Control, Engine};
+use crate::engine::{Control, Engine, in_flight};
 use crate::error::Error;
 use crate::source::{Kind, Overlay, Source};
 use crate::volume::BackupVolume;
@@ -35,7 +35,7 @@ impl Engine {
         options: &BackupOptions,
         control: &Control,
     ) -> Result<Record, Error> {
-        self.backup_checked(repository, source, options, control, |_| Ok(()))
+        self.run_backup(repository, source, options, control, None::<fn(&Record) -> Result<(), Error>>)
     }
 
     /// The same, if `check` agrees. It is given the record when all that the backup consists of is stored, and can read it as a
@@ -51,6 +51,17 @@ impl Engine {
         control: &Control,
         check: impl FnOnce(&Record) -> Result<(), E>,
     ) -> Result<Record, E> {
+        self.run_backup(repository, source, options, control, Some(check))
+    }
+
+    fn run_backup<E: From<Error>>(
+        &self,
+        repository: &Repository,
+        source: Source,
+        options: &BackupOptions,
+        control: &Control,
+        check: Option<impl FnOnce(&Record) -> Result<(), E>>,
+    ) -> Result<Record, E> {
         let failed = |error: cinderblock_store::Error| E::from(error.into());
         let started = Instant::now();
         cinderblock_store::check_texts(options.name.as_deref(), options.description.as_deref()).map_err(failed)?;
@@ -61,13 +72,7 @@ impl Engine {
             }
             None => BackupId::random().map_err(failed)?,
         };
-        let activity = format!("backup of {}", options.volume);
-        let session = repository.start_session(&activity).map_err(failed)?;
-        let parent = match &options.parent {
-            Parent::None => None,
-            Parent::Auto => repository.newest_backup(&options.volume).map_err(failed)?,
-            Parent::Backup(volume, id) => Some(repository.record(volume, *id).map_err(failed)?),
-        };
+        let (session, parent) = start(repository, options).map_err(failed)?;
         let created_at = options.created_at.unwrap_or_else(Timestamp::now);
         let run = Run { engine: self, repository, session: &session, options, control, parent: parent.as_ref() };
         let (collected, chunking) = run.start(source)?;
@@ -91,9 +96,11 @@ impl Engine {
             map: collected.root,
             session: session.id(),
         };
-        // What is in no segment yet cannot be found.
-        session.flush().map_err(failed)?;
-        check(&record)?;
+        if let Some(check) = check {
+            // What is in no segment yet cannot be found.
+            session.flush().map_err(failed)?;
+            check(&record)?;
+        }
         record.statistics.milliseconds = started.elapsed().as_millis() as u64;
         if options.id.is_some() {
             // Another backup may have taken the id while this one was running.
@@ -102,6 +109,36 @@ impl Engine {
         session.commit(&mut record).map_err(failed)?;
         Ok(record)
     }
+}
+
+/// Announces the backup, and finds its parent.
+fn start<'r>(
+    repository: &'r Repository,
+    options: &BackupOptions,
+) -> Result<(Session<'r>, Option<Record>), cinderblock_store::Error> {
+    let activity = format!("backup of {}", options.volume);
+    let find_parent = || match &options.parent {
+        Parent::None => Ok(None),
+        Parent::Auto => repository.newest_backup(&options.volume),
+        Parent::Backup(volume, id) => repository.record(volume, *id).map(Some),
+    };
+    if in_flight(repository) <= 1 {
+        return Ok((repository.start_session(&activity)?, find_parent()?));
+    }
+    // A parent is a hint, and may be read before the announcement; so may the index, which names packs but does not say that they are there.
+    std::thread::scope(|threads| {
+        let parent = threads.spawn(|| {
+            let parent = find_parent()?;
+            if parent.is_none() {
+                // It will be needed at once. What is wrong with it is found again then.
+                let _ = repository.prepare_index();
+            }
+            Ok::<_, cinderblock_store::Error>(parent)
+        });
+        let session = repository.start_session(&activity);
+        let parent = parent.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        Ok((session?, parent?))
+    })
 }
 
 /// A backup's id names it alone, whatever its volume.
@@ -133,7 +170,12 @@ impl Run<'_> {
                 (Chunking::Content { minimum, average, maximum }, Cutter::Content(chunker), maximum)
             }
         };
-        let limits = Limits::new(self.engine, chunk_size.bytes() as usize, largest as usize);
+        let limits = Limits::new(
+            self.engine.settings(),
+            in_flight(self.repository),
+            chunk_size.bytes() as usize,
+            largest as usize,
+        );
         let (pool, shape) = (BufferPool::new(limits.buffer_bytes), chunking.shape());
         self.control.progress.total_bytes.store(source.size().unwrap_or(0), Ordering::Relaxed);
         let collected = match source.0 {
@@ -191,9 +233,18 @@ impl Run<'_> {
         let (events, incoming) = unbounded();
         std::thread::scope(|threads| {
             let (packs, finished_packs) = bounded(0);
-            let writer_events = events.clone();
-            let writer =
-                threads.spawn(move || write::run(self.repository, self.session, &finished_packs, &writer_events));
+            let writers: Vec<_> = (0..limits.uploads)
+                .map(|_| {
+                    let (finished_packs, events) = (finished_packs.clone(), events.clone());
+                    threads.spawn(move || write::run(self.repository, self.session, &finished_packs, &events))
+                })
+                .collect();
+            // Else a pack could be handed over when all of them have failed.
+            drop(finished_packs);
+            if in_flight(self.repository) > 1 && self.parent.is_some() && self.repository.has_index() {
+                // Ready when the first chunk is not found in the parent's packs; what is wrong with it is found again then.
+                threads.spawn(|| drop(self.repository.prepare_index()));
+            }
             let collected = self.engine.pool.in_place_scope(|workers| {
                 let mut flow = Flow {
                     run: self,
@@ -212,9 +263,11 @@ impl Run<'_> {
                 };
                 flow.go(input, shape)
             })?;
-            // The packs' channel is closed: the writer ends when all is stored.
-            if let Err(panic) = writer.join() {
-                std::panic::resume_unwind(panic);
+            // The packs' channel is closed: the writers end when all is stored.
+            for writer in writers {
+                if let Err(panic) = writer.join() {
+                    std::panic::resume_unwind(panic);
+                }
             }
             for event in incoming.try_iter() {
                 if let Event::Failed(error) = event {

@@ -1,4 +1,4 @@
-//! The writer thread: packs, one after the other, and the segments that name them.
+//! The writer threads: each stores one pack after the other, and the segments that name them.
 
 use cinderblock_store::pack::FinishedPack;
 use cinderblock_store::{ChunkId, Error as StoreError, Repository, Session};
@@ -32,22 +32,21 @@ impl Drop for TellOfPanic<'_> {
     }
 }
 
-/// Stores packs until the channel is closed; tells `indexed` of the chunks that the index finds from then on.
+/// Stores packs until the channel is closed; any number of threads may do so with one channel. Tells `indexed` of the chunks that the index finds from then on.
 pub(crate) fn store_all(
     repository: &Repository,
     session: &Session<'_>,
     packs: &Receiver<FinishedPack>,
     indexed: impl Fn(Vec<ChunkId>),
 ) -> Result<(), StoreError> {
-    let mut since_segment: Vec<ChunkId> = Vec::new();
     for pack in packs {
-        let segment_written = session.store_pack(&pack)?;
-        since_segment.extend_from_slice(pack.directory().ids());
-        if segment_written {
+        let in_segment = session.store_pack(&pack)?;
+        drop(pack);
+        if let Some(chunks) = in_segment {
             // From here on the index finds these chunks, and the collector may forget them: that bounds its memory.
             // Opened here, it is ready when a worker needs it.
             repository.refresh_index()?;
-            indexed(std::mem::take(&mut since_segment));
+            indexed(chunks);
         }
     }
     Ok(())

@@ -8,16 +8,16 @@ use cinderblock_store::map::{Leaf, Node};
 use cinderblock_store::pack::{Content, FinishedPack, PACK_TARGET_BYTES, PackBuilder, PackReader, frame};
 use cinderblock_store::{ChunkId, Chunking, Error as StoreError, PackId, Record, Repository, Session};
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
-use rayon::Scope;
 
 use super::Copied;
 use super::frames::{Moved, Worker};
 use crate::backup::collect::NodePacker;
 use crate::backup::write;
-use crate::engine::{Control, Engine, Progress};
+use crate::engine::{Control, Engine, Progress, in_flight};
 use crate::error::Error;
+use crate::lanes::Lanes;
 use crate::restore::find::Finder;
-use crate::restore::plan::{Job, Plan, Wanted};
+use crate::restore::plan::{Job, Plan, Reach, Wanted};
 
 /// Chunks that are looked up at once: few enough that, each in another full pack, the directories take 38 MiB.
 const GROUP_CHUNKS: usize = 64;
@@ -30,6 +30,9 @@ const MAX_DIRECTORY_BYTES: usize = 16 << 20;
 
 /// Packs that are kept with the hashes of their chunks, some 1 MiB each at most.
 const HASHED_PACKS: usize = 8;
+
+/// Packs, of an eighth of the memory each, that are stored at once where the target wants several requests at once.
+const UPLOADS: usize = 3;
 
 /// What workers and the writer tell the calling thread.
 enum Event {
@@ -57,7 +60,8 @@ impl Drop for TellOfPanic {
 pub(super) struct Flow<'s, 'e> {
     worker: &'e Worker<'e>,
     session: &'e Session<'e>,
-    workers: &'s Scope<'e>,
+    lanes: &'s Lanes<'s, 'e>,
+    reach: Reach,
     events: Sender<Event>,
     incoming: &'s Receiver<Event>,
     packs: Sender<FinishedPack>,
@@ -87,6 +91,7 @@ impl Flow<'_, '_> {
     ) -> Result<Copied, Error> {
         control.progress.total_bytes.store(record.volume_bytes, Ordering::Relaxed);
         let worker = Worker {
+            pool: &engine.pool,
             finder: Finder::new(from, record),
             control,
             compression: record.compression.parse().unwrap_or_default(),
@@ -98,13 +103,19 @@ impl Flow<'_, '_> {
         let (events, incoming) = unbounded();
         std::thread::scope(|threads| {
             let (packs, finished) = bounded(0);
-            let told = events.clone();
-            let writer = threads.spawn(move || store_all(to, session, &finished, &told));
-            let copied = engine.pool.in_place_scope(|workers| {
+            let writers: Vec<_> = (0..if in_flight(to) > 1 { UPLOADS } else { 1 })
+                .map(|_| {
+                    let (finished, told) = (finished.clone(), events.clone());
+                    threads.spawn(move || store_all(to, session, &finished, &told))
+                })
+                .collect();
+            drop(finished);
+            let copied = Lanes::with(&engine.pool, in_flight(from), |lanes| {
                 let flow = Flow {
                     worker: &worker,
                     session,
-                    workers,
+                    lanes,
+                    reach: Reach::new(in_flight(from), memory / 4),
                     events,
                     incoming: &incoming,
                     packs,
@@ -123,9 +134,11 @@ impl Flow<'_, '_> {
                 };
                 flow.go().inspect_err(|_| worker.stopped.store(true, Ordering::Relaxed))
             });
-            // The packs' channel is closed: the writer ends when all is stored.
-            if let Err(panic) = writer.join() {
-                std::panic::resume_unwind(panic);
+            // The packs' channel is closed: the writers end when all is stored.
+            for writer in writers {
+                if let Err(panic) = writer.join() {
+                    std::panic::resume_unwind(panic);
+                }
             }
             let copied = copied?;
             for event in incoming.try_iter() {
@@ -230,7 +243,7 @@ impl Flow<'_, '_> {
                 }
             }
             rest = rest.get(planned..).unwrap_or_default();
-            for job in plan.jobs() {
+            for job in plan.jobs(self.reach) {
                 self.start(job)?;
             }
         }
@@ -267,7 +280,7 @@ impl Flow<'_, '_> {
         self.jobs += 1;
         self.under_way += 1;
         self.bytes += bytes;
-        self.workers.spawn(move |_| {
+        self.lanes.start(move || {
             let guard = TellOfPanic(events);
             let moved = match worker.stopped.load(Ordering::Relaxed) {
                 true => Ok(Moved::default()),

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use cinderblock_store::pack::frame::{self, Compression, EncodedFrame, FrameChunk};
 use cinderblock_store::pack::{Content, FRAME_TARGET_BYTES, PackReader, moved};
 use cinderblock_store::{ChunkId, Error as StoreError};
+use rayon::ThreadPool;
 
 use crate::engine::{Control, Progress};
 use crate::error::Error;
@@ -15,6 +16,7 @@ use crate::restore::plan::{Job, Placed};
 
 /// What the workers of a copy share.
 pub(super) struct Worker<'a> {
+    pub pool: &'a ThreadPool,
     pub finder: Finder<'a>,
     pub control: &'a Control,
     pub compression: Compression,
@@ -45,9 +47,21 @@ struct Open {
 impl Worker<'_> {
     /// Does a job. `pack` is the job's pack with its hashes; without it, frames that are hashed are made anew.
     pub(super) fn work(&self, job: &Job, pack: Option<&Arc<PackReader>>) -> Result<Moved, Error> {
-        let (mut moved, mut open) = (Moved::default(), Open::default());
         let mut stored = vec![0; job.length];
-        if let Err(error) = self.finder.repository.backend().read_into(job.pack.object(), job.from, &mut stored) {
+        let read = self.finder.repository.backend().read_into(job.pack.object(), job.from, &mut stored);
+        // Of threads that wait for a storage there are more than that can compute.
+        self.pool.install(|| self.work_on(job, pack, &stored, read))
+    }
+
+    fn work_on(
+        &self,
+        job: &Job,
+        pack: Option<&Arc<PackReader>>,
+        stored: &[u8],
+        read: Result<(), cinderblock_backend::Error>,
+    ) -> Result<Moved, Error> {
+        let (mut moved, mut open) = (Moved::default(), Open::default());
+        if let Err(error) = read {
             self.rescue(&job.pack, &job.chunks, read_error(&job.pack, error), &mut open, &mut moved)?;
         } else {
             self.count(job.length as u64, &mut moved);
@@ -58,8 +72,8 @@ impl Worker<'_> {
                     return Ok(moved);
                 }
                 let Some(number) = of_frame.first().map(|chunk| chunk.frame) else { continue };
-                match decode(&job.pack, number, job.from, &stored, &mut plain) {
-                    Ok(bytes) => self.frame((job, pack), &stored, of_frame, bytes, &mut open, &mut moved)?,
+                match decode(&job.pack, number, job.from, stored, &mut plain) {
+                    Ok(bytes) => self.frame((job, pack), stored, of_frame, bytes, &mut open, &mut moved)?,
                     Err(error) => self.rescue(&job.pack, of_frame, error, &mut open, &mut moved)?,
                 }
             }

@@ -45,7 +45,7 @@ pub(crate) struct FrameChunk {
 }
 
 impl Buffers {
-    /// `length` bytes to read into, and the other buffers.
+    /// `length` bytes to read into, and the other buffers. Where the bytes are elsewhere, take none.
     pub(crate) fn split(&mut self, length: usize) -> (&mut [u8], &mut Vec<u8>, &mut Vec<FrameChunk>) {
         if self.stored.len() < length {
             self.stored.resize(length, 0);

@@ -6,23 +6,48 @@ use cinderblock_store::Error as StoreError;
 use cinderblock_store::pack::directory::Codec;
 use cinderblock_store::pack::{Content, PackReader, frame};
 
-use super::budget::{Buffers, FrameChunk};
+use super::budget::FrameChunk;
 use super::find::{other_bytes, read_error};
 use super::plan::{Job, Placed};
 use super::run::{Failure, Run};
 use crate::engine::Progress;
 
 /// Takes verified bytes and their place in the volume.
-pub(super) type Emit<'e> = dyn FnMut(u64, &[u8]) -> Result<(), Failure> + 'e;
+pub(super) type Emit<'e> = dyn FnMut(u64, &[u8]) -> Result<(), Failure> + Send + 'e;
 
 impl Run<'_> {
     /// Does a job: every wanted chunk is verified, and handed over together with those that follow it both in the frame and
     /// in the volume.
-    pub(super) fn fetch(&self, job: &Job, buffers: &mut Buffers, emit: &mut Emit<'_>) -> Result<(), Failure> {
-        let (stored, plain, chunks) = buffers.split(job.length);
-        if let Err(error) = self.repository.backend().read_into(job.pack.object(), job.from, stored) {
-            return self.rescue(&job.pack, &job.chunks, read_error(&job.pack, error), emit);
+    pub(super) fn fetch(&self, job: &Job, emit: &mut Emit<'_>) -> Result<(), Failure> {
+        if self.in_flight <= 1 {
+            let mut buffers = self.budget.buffers();
+            let (stored, plain, chunks) = buffers.split(job.length);
+            return match self.repository.backend().read_into(job.pack.object(), job.from, stored) {
+                Ok(()) => self.deliver(job, stored, (plain, chunks), emit),
+                Err(error) => self.rescue(&job.pack, &job.chunks, read_error(&job.pack, error), emit),
+            };
         }
+        // Memory of its own, that is given back with the permit: many jobs are waiting for their bytes, and of the buffers that are used again there
+        // are as many as workers.
+        let mut stored = vec![0; job.length];
+        match self.repository.backend().read_into(job.pack.object(), job.from, &mut stored) {
+            Ok(()) => self.pool.install(|| {
+                let mut buffers = self.budget.buffers();
+                let (_, plain, chunks) = buffers.split(0);
+                self.deliver(job, &stored, (plain, chunks), emit)
+            }),
+            Err(error) => self.rescue(&job.pack, &job.chunks, read_error(&job.pack, error), emit),
+        }
+    }
+
+    /// A worker's part of a job whose bytes are there.
+    fn deliver(
+        &self,
+        job: &Job,
+        stored: &[u8],
+        (plain, chunks): (&mut Vec<u8>, &mut Vec<FrameChunk>),
+        emit: &mut Emit<'_>,
+    ) -> Result<(), Failure> {
         self.counters.read.fetch_add(job.length as u64, Ordering::Relaxed);
         Progress::add(&self.progress().read_bytes, job.length as u64);
         for of_frame in job.chunks.chunk_by(|a, b| a.frame == b.frame) {

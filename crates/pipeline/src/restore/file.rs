@@ -5,12 +5,12 @@ use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use cinderblock_store::map::PieceContent;
-use rayon::Scope;
 
 use super::compare::Comparison;
 use super::plan::{Job, Wanted};
 use super::run::{Failure, Run};
 use crate::engine::Progress;
+use crate::lanes::Lanes;
 
 /// Chunks that are located and grouped together: 16,384, which is 512 MiB at 32 KiB chunks, take 1 MiB of memory. The
 /// more, the fewer frames are decompressed twice because their chunks lie far from each other in the volume.
@@ -40,19 +40,14 @@ impl Run<'_> {
     fn fill(&self, file: &File, mut place: Place<'_>) -> Result<(), Failure> {
         self.goes_on()?;
         self.warm();
-        self.pool.in_place_scope(|scope| {
+        Lanes::with(self.pool, self.in_flight, |lanes| {
             // What is queued need not be done after a failure.
-            self.plan_file(scope, file, &mut place).unwrap_or_else(|failure| self.fail(failure));
+            self.plan_file(lanes, file, &mut place).unwrap_or_else(|failure| self.fail(failure));
         });
         Ok(())
     }
 
-    fn plan_file<'scope>(
-        &'scope self,
-        scope: &Scope<'scope>,
-        file: &'scope File,
-        place: &mut Place<'_>,
-    ) -> Result<(), Failure> {
+    fn plan_file<'t>(&'t self, lanes: &Lanes<'_, 't>, file: &'t File, place: &mut Place<'_>) -> Result<(), Failure> {
         let mut window: Vec<Wanted> = Vec::new();
         self.each_leaf(|leaf| {
             for piece in &leaf.pieces {
@@ -69,7 +64,7 @@ impl Run<'_> {
                     (Place::Existing(comparison), Some(wanted)) => comparison.chunk(self, wanted, &mut window)?,
                 }
                 if window.len() >= WINDOW_CHUNKS {
-                    self.dispatch(scope, file, &mut window)?;
+                    self.dispatch(lanes, file, &mut window)?;
                 }
             }
             Ok(())
@@ -77,36 +72,30 @@ impl Run<'_> {
         if let Place::Existing(comparison) = place {
             comparison.flush(self, &mut window)?;
         }
-        self.dispatch(scope, file, &mut window)
+        self.dispatch(lanes, file, &mut window)
     }
 
-    fn dispatch<'scope>(
-        &'scope self,
-        scope: &Scope<'scope>,
-        file: &'scope File,
-        window: &mut Vec<Wanted>,
-    ) -> Result<(), Failure> {
+    fn dispatch<'t>(&'t self, lanes: &Lanes<'_, 't>, file: &'t File, window: &mut Vec<Wanted>) -> Result<(), Failure> {
         let wanted = std::mem::take(window);
         let mut rest = wanted.as_slice();
         while !rest.is_empty() {
             let (jobs, planned) = self.plan(rest)?;
             rest = rest.get(planned..).unwrap_or_default();
-            self.start(scope, file, jobs)?;
+            self.start(lanes, file, jobs)?;
         }
         Ok(())
     }
 
-    fn start<'scope>(&'scope self, scope: &Scope<'scope>, file: &'scope File, jobs: Vec<Job>) -> Result<(), Failure> {
+    fn start<'t>(&'t self, lanes: &Lanes<'_, 't>, file: &'t File, jobs: Vec<Job>) -> Result<(), Failure> {
         for job in jobs {
             if !self.goes_on()? {
                 return Ok(());
             }
             let permit = self.budget.permit(job.memory_bytes());
-            scope.spawn(move |_| {
+            lanes.start(move || {
                 let _permit = permit;
-                let mut buffers = self.budget.buffers();
                 let fetched = self.goes_on().and_then(|go| match go {
-                    true => self.fetch(&job, &mut buffers, &mut |offset, bytes| self.write(file, offset, bytes)),
+                    true => self.fetch(&job, &mut |offset, bytes| self.write(file, offset, bytes)),
                     false => Ok(()),
                 });
                 if let Err(failure) = fetched {

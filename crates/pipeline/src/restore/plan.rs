@@ -6,12 +6,30 @@ use std::sync::Arc;
 use cinderblock_store::pack::PackReader;
 use cinderblock_store::{ChunkId, Location};
 
-/// Stored bytes up to which neighbouring frames are read in one request: 1 MiB, which a core's cache still holds while
-/// they are decompressed, and which costs a disk or a network far more than its latency.
-const MAX_READ_BYTES: u64 = 1 << 20;
+/// How far one request may reach.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reach {
+    /// Stored bytes up to which neighbouring frames are read in one request.
+    pub read_bytes: u64,
+    /// Bytes between two wanted frames that are read along rather than beginning another request.
+    gap_bytes: u64,
+}
 
-/// Bytes between two wanted frames that are read along rather than beginning another request: 64 KiB.
-const MAX_GAP_BYTES: u64 = 64 << 10;
+impl Reach {
+    /// For a storage that answers at once: 1 MiB, which a core's cache still holds while it is decompressed, and gaps of 64 KiB.
+    const NEAR: Self = Self { read_bytes: 1 << 20, gap_bytes: 64 << 10 };
+
+    /// For a storage that wants so many requests at once, where jobs may take so many bytes together. Far away a request costs time and, often, money:
+    /// it may be 4 MiB, but not so much that fewer than 16 are under way. Bytes that nobody wants cost the time of the line: gaps may be 512 KiB, which at
+    /// 200 MB/s takes what one of 20 requests at once adds to a latency of 50 ms.
+    pub(crate) fn new(in_flight: usize, budget_bytes: usize) -> Self {
+        if in_flight <= 1 {
+            return Self::NEAR;
+        }
+        let read_bytes = (budget_bytes as u64 / 16).clamp(Self::NEAR.read_bytes, 4 << 20);
+        Self { read_bytes, gap_bytes: read_bytes / 8 }
+    }
+}
 
 /// Memory of a chunk of a directory: its id and its length.
 const BYTES_PER_LISTED_CHUNK: usize = 36;
@@ -97,7 +115,7 @@ impl Plan {
     }
 
     /// The reads, in the order in which the volume first needs them.
-    pub(crate) fn jobs(mut self) -> Vec<Job> {
+    pub(crate) fn jobs(mut self, reach: Reach) -> Vec<Job> {
         self.chunks.sort_unstable_by_key(|chunk| (chunk.pack, chunk.frame, chunk.wanted.offset));
         let mut jobs: Vec<Job> = Vec::new();
         for of_pack in self.chunks.chunk_by(|a, b| a.pack == b.pack) {
@@ -115,8 +133,8 @@ impl Plan {
                 let plain = entry.plain_bytes as usize;
                 match &mut open {
                     Some(job)
-                        if end - job.from <= MAX_READ_BYTES
-                            && from - (job.from + job.length as u64) <= MAX_GAP_BYTES =>
+                        if end - job.from <= reach.read_bytes
+                            && from - (job.from + job.length as u64) <= reach.gap_bytes =>
                     {
                         job.length = (end - job.from) as usize;
                         job.largest_frame = job.largest_frame.max(plain);

@@ -12,8 +12,8 @@ use rayon::ThreadPool;
 use super::RestoreSummary;
 use super::budget::Budget;
 use super::find::{Finder, Lost};
-use super::plan::{Job, Plan, Wanted};
-use crate::engine::{Control, Engine, Progress, warm};
+use super::plan::{Job, Plan, Reach, Wanted};
+use crate::engine::{Control, Engine, Progress, Warmed, in_flight, warm};
 use crate::error::Error;
 
 /// Chunks that are looked up at once: few enough that, each in another full pack, the directories take 38 MiB.
@@ -60,6 +60,9 @@ pub(super) struct Run<'a> {
     pub finder: Finder<'a>,
     pub control: &'a Control,
     pub budget: Budget,
+    /// Requests at once that the storage wants.
+    pub in_flight: usize,
+    reach: Reach,
     pub counters: Counters,
     /// Set before the first byte of a file or device is changed.
     pub touched: AtomicBool,
@@ -81,6 +84,7 @@ impl<'a> Run<'a> {
         budget_bytes: usize,
     ) -> Self {
         control.progress.total_bytes.store(record.volume_bytes, Ordering::Relaxed);
+        let in_flight = in_flight(repository);
         Self {
             pool: &engine.pool,
             repository,
@@ -88,6 +92,8 @@ impl<'a> Run<'a> {
             finder: Finder::new(repository, record),
             control,
             budget: Budget::new(budget_bytes),
+            in_flight,
+            reach: Reach::new(in_flight, budget_bytes),
             counters: Counters::default(),
             touched: AtomicBool::new(false),
             failure: Mutex::default(),
@@ -142,7 +148,10 @@ impl<'a> Run<'a> {
 
     /// Reads ahead what the record names, and remembers what could not be read.
     pub(super) fn warm(&self) {
-        if let Some(error) = warm(self.pool, self.repository, self.record) {
+        // A host without an index would have to read the whole repository's to find what these packs have.
+        let all = self.record.hints_complete && !self.repository.has_index();
+        let warmed = if all { Warmed::AllThatFit } else { Warmed::IfFew };
+        if let Some(error) = warm(self.pool, self.repository, self.record, warmed) {
             self.finder.unreadable(error);
         }
     }
@@ -167,7 +176,7 @@ impl<'a> Run<'a> {
                 break;
             }
         }
-        Ok((plan.jobs(), planned))
+        Ok((plan.jobs(self.reach), planned))
     }
 
     fn plan_group(&self, wanted: &[Wanted], plan: &mut Plan) -> Result<(), Failure> {

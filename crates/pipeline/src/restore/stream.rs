@@ -1,14 +1,15 @@
 //! Restoring in order, to a writer: windows of the volume are fetched in parallel and written one after the other.
 
+use std::collections::VecDeque;
 use std::io::Write;
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
-use rayon::Scope;
 
 use super::file::add;
 use super::plan::{Job, Wanted};
 use super::run::{Failure, Run};
 use crate::engine::Progress;
+use crate::lanes::Lanes;
 
 /// Chunks that are located and grouped together at most.
 const WINDOW_CHUNKS: usize = 16_384;
@@ -40,25 +41,28 @@ struct Output<'w> {
 }
 
 impl Run<'_> {
-    /// Writes the whole volume; two windows of `window_bytes` are in memory at once.
-    pub(super) fn stream(&self, writer: &mut dyn Write, window_bytes: usize) -> Result<(), Failure> {
+    /// Writes the whole volume; windows of `memory_bytes` together are in memory at once: two, or, where several requests at once are wanted, four, so that
+    /// the storage has something to do while one of them is written.
+    pub(super) fn stream(&self, writer: &mut dyn Write, memory_bytes: usize) -> Result<(), Failure> {
+        let ahead = if self.in_flight > 1 { 3 } else { 1 };
         self.goes_on()?;
         self.warm();
         let mut output = Output { writer, at: 0, zeros: vec![0; ZEROS] };
-        self.pool.in_place_scope(|scope| {
-            let result = self.stream_windows(scope, &mut output, window_bytes);
+        Lanes::with(self.pool, self.in_flight, |lanes| {
+            let result = self.stream_windows(lanes, &mut output, memory_bytes / (ahead + 1), ahead);
             result.unwrap_or_else(|failure| self.fail(failure));
         });
         Ok(())
     }
 
-    fn stream_windows<'scope>(
-        &'scope self,
-        scope: &Scope<'scope>,
+    fn stream_windows<'t>(
+        &'t self,
+        lanes: &Lanes<'_, 't>,
         output: &mut Output<'_>,
         window_bytes: usize,
+        ahead: usize,
     ) -> Result<(), Failure> {
-        let mut before: Option<Window> = None;
+        let mut before: VecDeque<Window> = VecDeque::new();
         let (mut wanted, mut bytes): (Vec<Wanted>, usize) = (Vec::new(), 0);
         self.each_leaf(|leaf| {
             for piece in &leaf.pieces {
@@ -71,8 +75,10 @@ impl Run<'_> {
                 }
                 if bytes >= window_bytes || wanted.len() >= WINDOW_CHUNKS {
                     bytes = 0;
-                    let window = self.start_window(scope, piece.offset + piece.length, &mut wanted)?;
-                    if let Some(window) = before.replace(window) {
+                    before.push_back(self.start_window(lanes, piece.offset + piece.length, &mut wanted)?);
+                    if before.len() > ahead
+                        && let Some(window) = before.pop_front()
+                    {
                         self.write_window(window, output)?;
                     }
                 }
@@ -82,7 +88,7 @@ impl Run<'_> {
         if !self.goes_on()? {
             return Ok(());
         }
-        let last = self.start_window(scope, self.record.volume_bytes, &mut wanted)?;
+        let last = self.start_window(lanes, self.record.volume_bytes, &mut wanted)?;
         for window in before.into_iter().chain([last]) {
             self.write_window(window, output)?;
         }
@@ -92,9 +98,9 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn start_window<'scope>(
-        &'scope self,
-        scope: &Scope<'scope>,
+    fn start_window<'t>(
+        &'t self,
+        lanes: &Lanes<'_, 't>,
         end: u64,
         wanted: &mut Vec<Wanted>,
     ) -> Result<Window, Failure> {
@@ -110,20 +116,19 @@ impl Run<'_> {
                     return Ok(window);
                 }
                 window.jobs += 1;
-                self.start_job(scope, job, sender.clone());
+                self.start_job(lanes, job, sender.clone());
             }
         }
         Ok(window)
     }
 
-    fn start_job<'scope>(&'scope self, scope: &Scope<'scope>, job: Job, sender: Sender<Fetched>) {
+    fn start_job<'t>(&'t self, lanes: &Lanes<'_, 't>, job: Job, sender: Sender<Fetched>) {
         let permit = self.budget.permit(job.memory_bytes());
-        scope.spawn(move |_| {
+        lanes.start(move || {
             let _permit = permit;
-            let mut buffers = self.budget.buffers();
             let mut result = Fetched { bytes: Vec::with_capacity(job.wanted_bytes()), parts: Vec::new() };
             let fetched = self.goes_on().and_then(|go| match go {
-                true => self.fetch(&job, &mut buffers, &mut |offset, bytes| {
+                true => self.fetch(&job, &mut |offset, bytes| {
                     result.bytes.extend_from_slice(bytes);
                     result.parts.push((offset, bytes.len()));
                     Ok(())

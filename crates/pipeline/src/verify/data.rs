@@ -6,16 +6,18 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use cinderblock_store::pack::{Content, PackReader, frame};
 use cinderblock_store::{ChunkId, Error as StoreError, Location, PackId, Repository, Wrong};
-use rayon::prelude::*;
+use rayon::ThreadPool;
 
 use super::report::DamagedObject;
-use crate::engine::{Control, Progress};
+use crate::engine::{Control, Progress, in_flight};
 use crate::error::Error;
+use crate::lanes;
 use crate::restore::budget::Budget;
 use crate::restore::fetch::decode;
+use crate::restore::plan::Reach;
 
-/// Stored bytes that are read in one request: 1 MiB, or one frame where that is larger.
-const READ_BYTES: u64 = 1 << 20;
+/// Reads of one pack at once, where the storage wants several requests at once.
+const READS_OF_A_PACK: usize = 4;
 
 /// What was found damaged so far.
 #[derive(Debug, Default)]
@@ -85,6 +87,10 @@ pub(super) struct DataCheck<'a> {
     repository: &'a Repository,
     control: &'a Control,
     damage: &'a Damage,
+    pool: &'a ThreadPool,
+    in_flight: usize,
+    /// Stored bytes that are read in one request, unless one frame has more.
+    read_at_once: u64,
     budget: Budget,
     read_bytes: AtomicU64,
     chunks: AtomicU64,
@@ -102,13 +108,29 @@ struct Read {
 
 impl<'a> DataCheck<'a> {
     pub(super) fn new(
+        pool: &'a ThreadPool,
         repository: &'a Repository,
         control: &'a Control,
         damage: &'a Damage,
         budget_bytes: usize,
     ) -> Self {
-        let budget = Budget::new(budget_bytes);
-        Self { repository, control, damage, budget, read_bytes: AtomicU64::new(0), chunks: AtomicU64::new(0) }
+        let in_flight = in_flight(repository);
+        Self {
+            repository,
+            control,
+            damage,
+            pool,
+            in_flight,
+            read_at_once: Reach::new(in_flight, budget_bytes).read_bytes,
+            budget: Budget::new(budget_bytes),
+            read_bytes: AtomicU64::new(0),
+            chunks: AtomicU64::new(0),
+        }
+    }
+
+    /// Packs whose data are read at once: of each, several parts are.
+    pub(super) fn packs_at_once(&self) -> usize {
+        self.in_flight.div_ceil(READS_OF_A_PACK)
     }
 
     /// Bytes of packs that were read.
@@ -147,7 +169,9 @@ impl<'a> DataCheck<'a> {
         if reads_data(pack.content()) {
             Progress::add(&self.control.progress.done_bytes, around);
             let noted = self.repository.damaged_slots(id)?;
-            reads(&pack).par_iter().try_for_each(|read| self.read(&pack, &noted, *read))?;
+            let reads = reads(&pack, self.read_at_once);
+            let at_once = if self.in_flight > 1 { READS_OF_A_PACK } else { 1 };
+            lanes::for_each(self.pool, at_once, &reads, |read| self.read(&pack, &noted, *read))?;
         }
         Ok(())
     }
@@ -158,13 +182,18 @@ impl<'a> DataCheck<'a> {
         let largest = frames.iter().map(|frame| frame.plain_bytes as usize).max().unwrap_or(0);
         let _permit = self.budget.permit(read.bytes as usize + largest);
         let mut buffers = self.budget.buffers();
-        let (stored, plain, _) = buffers.split(read.bytes as usize);
+        let (used_again, plain, _) = buffers.split(if self.in_flight > 1 { 0 } else { read.bytes as usize });
+        // Where many wait for their bytes, these are memory of their own: else as many buffers as were ever needed at once would stay.
+        let mut own = vec![0; if self.in_flight > 1 { read.bytes as usize } else { 0 }];
+        let stored = if self.in_flight > 1 { &mut own[..] } else { used_again };
         match self.repository.backend().read_into(pack.object(), read.from, stored) {
             Ok(()) => {
                 self.count_read(read.bytes);
-                for number in read.first..read.end {
-                    self.frame(pack, noted, (number, read.from), stored, plain);
-                }
+                self.pool.install(|| {
+                    for number in read.first..read.end {
+                        self.frame(pack, noted, (number, read.from), stored, plain);
+                    }
+                });
             }
             Err(error) if error.is_not_found() => {}
             // A disk that can't read a sector has lost what is in it, and more may be found elsewhere.
@@ -260,13 +289,13 @@ fn slots(pack: &PackReader, number: u32) -> impl Iterator<Item = (u32, ChunkId)>
     (first..).zip(pack.directory().frame_chunks(number).map(|(id, _)| id))
 }
 
-/// A pack's frames, cut into reads.
-fn reads(pack: &PackReader) -> Vec<Read> {
+/// A pack's frames, cut into reads of so many bytes.
+fn reads(pack: &PackReader, read_bytes: u64) -> Vec<Read> {
     let mut reads: Vec<Read> = Vec::new();
     for (number, frame) in (0..).zip(pack.directory().frames()) {
         let bytes = u64::from(frame.stored_bytes);
         match reads.last_mut() {
-            Some(read) if read.bytes + bytes <= READ_BYTES => {
+            Some(read) if read.bytes + bytes <= read_bytes => {
                 read.bytes += bytes;
                 read.end = number + 1;
             }

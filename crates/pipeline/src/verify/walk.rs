@@ -32,7 +32,7 @@ pub(super) struct Findings {
 /// Walks maps, from several threads.
 #[derive(Debug)]
 pub(super) struct Walk<'a> {
-    repository: &'a Repository,
+    pub(super) repository: &'a Repository,
     control: &'a Control,
     /// Chunks and nodes that are known to be lost.
     lost: Mutex<HashSet<ChunkId>>,

@@ -106,7 +106,7 @@ impl Fault {
         let status = refusal(&error).map(|refusal| refusal.status);
         // Of a listing, nothing else can be missing.
         if names_container(&error) || (status == Some(404) && object.is_none()) {
-            let advice = format!("check its name, or make the {} first; cinderblock makes none", words.container);
+            let advice = format!("check its name, or make the {} first", words.container);
             return Error::NoContainer { location: location.to_owned(), advice, source };
         }
         let denied = matches!(error, StoreError::PermissionDenied { .. } | StoreError::Unauthenticated { .. });

@@ -44,7 +44,14 @@ impl Bucket {
             }
         };
         match &self.stores.pages {
-            Some(pages) => self.each_of_pages(&**pages, &format!("{}{}", self.prefix, askable(prefix)), &mut visit),
+            Some(pages) => {
+                let mut key_prefix = format!("{}{}", self.prefix, askable(prefix));
+                // Of Azure's answers, `object_store` drops the key that is the prefix itself, for a folder's.
+                if self.stores.omits_prefix && !key_prefix.ends_with('/') {
+                    key_prefix.pop();
+                }
+                self.each_of_pages(&**pages, &key_prefix, &mut visit)
+            }
             None => self.each_of_stream(prefix, &mut visit),
         }
     }

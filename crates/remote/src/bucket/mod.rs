@@ -64,6 +64,8 @@ pub(crate) struct Stores {
     pub(crate) patient: Arc<dyn ObjectStore>,
     /// It lists by any prefix, page by page.
     pub(crate) pages: Option<Arc<dyn PaginatedListStore>>,
+    /// Whether its pages leave out the key that is the prefix itself.
+    pub(crate) omits_prefix: bool,
 }
 
 impl Bucket {
@@ -83,7 +85,7 @@ impl Bucket {
         location: impl Into<String>,
         settings: &Settings,
     ) -> Result<Bucket, crate::Error> {
-        let stores = Stores { once: Arc::clone(&store), patient: store, pages: None };
+        let stores = Stores { once: Arc::clone(&store), patient: store, pages: None, omits_prefix: false };
         Bucket::on(stores, prefix, location.into(), Words::default(), settings)
     }
 

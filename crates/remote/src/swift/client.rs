@@ -299,7 +299,9 @@ pub(super) async fn bounded_text(
     loop {
         match tokio::time::timeout(wait, response.chunk()).await {
             Err(_) => return Err(Error::Stalled { request: request.to_owned(), after: wait }),
-            Ok(Err(source)) => return Err(Error::Connection { request: request.to_owned(), source: source.without_url() }),
+            Ok(Err(source)) => {
+                return Err(Error::Connection { request: request.to_owned(), source: source.without_url() });
+            }
             Ok(Ok(None)) => return Ok(text),
             Ok(Ok(Some(chunk))) if chunk.len() > limit.saturating_sub(text.len()) => {
                 return Err(Error::Protocol { request: request.to_owned(), problem: "it is too long" });

@@ -81,7 +81,8 @@ pub(super) fn load(cloud: &str, get: &dyn Fn(&str) -> Option<String>) -> Result<
 
 /// The files to look for, in this order.
 fn candidates(stem: &str, given: Option<String>, get: &dyn Fn(&str) -> Option<String>) -> Vec<PathBuf> {
-    let user = get("XDG_CONFIG_HOME").map(PathBuf::from).or_else(|| get("HOME").map(|home| Path::new(&home).join(".config")));
+    let user =
+        get("XDG_CONFIG_HOME").map(PathBuf::from).or_else(|| get("HOME").map(|home| Path::new(&home).join(".config")));
     let folders = [Some(PathBuf::from(".")), user.map(|user| user.join("openstack")), Some("/etc/openstack".into())];
     let found = folders.into_iter().flatten();
     let files = found.flat_map(|folder| ["yaml", "yml"].map(|kind| folder.join(format!("{stem}.{kind}"))));
@@ -143,7 +144,8 @@ impl Cloud {
     /// The settings that come of it. `setting` names a field of `auth` as the user knows it.
     pub(super) fn settings(self, setting: &dyn Fn(&str) -> String) -> Result<Settings, Error> {
         if let Some(profile) = self.profile {
-            let problem = format!("profiles of vendors ({profile}) are not known here: write its auth_url into the file");
+            let problem =
+                format!("profiles of vendors ({profile}) are not known here: write its auth_url into the file");
             return Err(Error::Invalid { setting: setting("profile"), problem });
         }
         let auth = self.auth.unwrap_or_default();
@@ -193,7 +195,9 @@ impl Auth {
                 let secret = secret.ok_or_else(|| missing("application_credential_secret", advice))?;
                 Identity::ApplicationCredential { credential, secret }
             }
-            (Some("token" | "v3token"), _) => Identity::Token(self.token.ok_or_else(|| missing("token", "v3token needs it"))?),
+            (Some("token" | "v3token"), _) => {
+                Identity::Token(self.token.ok_or_else(|| missing("token", "v3token needs it"))?)
+            }
             (None | Some("password" | "v3password"), _) => match (user, self.password, self.token) {
                 (None, None, Some(token)) => Identity::Token(token),
                 (None, ..) => return Err(need_user()),

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use cinderblock_backend::Error as BackendError;
 
+use crate::Service;
 use crate::retry::Passing;
 
 /// Swift or Keystone can't be asked, or gave an answer that helps nobody.
@@ -86,7 +87,9 @@ pub enum Error {
     },
 
     /// The service catalogue has no object storage for this region and interface.
-    #[error("the service catalogue has no object-store with {wanted}; it has {found}: set OS_REGION_NAME and OS_INTERFACE")]
+    #[error(
+        "the service catalogue has no object-store with {wanted}; it has {found}: set OS_REGION_NAME and OS_INTERFACE"
+    )]
     NoEndpoint {
         /// What was looked for.
         wanted: String,
@@ -174,13 +177,26 @@ pub enum Error {
 impl Error {
     /// As a backend tells it: `operation` is a verb, `name` the object or the location.
     pub(super) fn of(self, operation: &'static str, name: impl Into<String>) -> BackendError {
+        let name = name.into();
         let kind = match &self {
-            Error::Refused { .. } | Error::TokenRefused { .. } => io::ErrorKind::PermissionDenied,
-            Error::Answer { status: 401 | 403, .. } => io::ErrorKind::PermissionDenied,
+            Error::Refused { .. } | Error::TokenRefused { .. } | Error::Answer { status: 401 | 403, .. } => {
+                let advice = format!("{}, of somebody who may do that", Service::Swift.credentials_advice());
+                return BackendError::AccessDenied { operation, name, advice, source: self.into() };
+            }
+            Error::NoContainer { container } => {
+                let location = format!("swift://{container}");
+                let advice = format!("check its name, or make it with: swift post {container}");
+                return BackendError::NoContainer { location, advice, source: self.into() };
+            }
+            Error::Connection { .. } | Error::Stalled { .. } => {
+                let advice = "check OS_AUTH_URL or ST_AUTH, and the network".to_owned();
+                return BackendError::Unreachable { operation, name, advice, source: self.into() };
+            }
+            Error::Answer { status: 429 | 498 | 503, .. } => {
+                return BackendError::Busy { operation, name, source: self.into() };
+            }
             // Quotas of a container or an account (413), and disks that are full (507).
             Error::Answer { status: 413 | 507, .. } => io::ErrorKind::QuotaExceeded,
-            Error::NoContainer { .. } => io::ErrorKind::NotFound,
-            Error::Stalled { .. } => io::ErrorKind::TimedOut,
             Error::TooLarge { .. } => io::ErrorKind::FileTooLarge,
             _ => io::ErrorKind::Other,
         };

@@ -170,7 +170,8 @@ mod tests {
 
     fn answer() -> Answer {
         let endpoint = |interface: &str, region: &str| {
-            json!({"interface": interface, "region": region, "region_id": region, "url": format!("http://{interface}.{region}")})
+            let url = format!("http://{interface}.{region}");
+            json!({"interface": interface, "region": region, "region_id": region, "url": url})
         };
         serde_json::from_value(json!({"token": {
             "issued_at": "2001-01-01T00:00:00.000000Z",

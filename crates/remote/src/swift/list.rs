@@ -52,7 +52,8 @@ impl Client {
             let wait = self.settings.http.read_timeout;
             match bounded_text(response, page.saturating_mul(MAX_ENTRY), wait, &self.describe(&request)).await {
                 Ok(text) => {
-                    let nonsense = |_| Error::Protocol { request: self.describe(&request), problem: "it is no listing" };
+                    let nonsense =
+                        |_| Error::Protocol { request: self.describe(&request), problem: "it is no listing" };
                     return serde_json::from_slice(&text).map_err(nonsense);
                 }
                 Err(error) if error.is_passing() => {

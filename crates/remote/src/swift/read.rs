@@ -162,7 +162,9 @@ impl Client {
         let reserve = usize::try_from(want.min(RESERVED)).unwrap_or(usize::MAX);
         bytes.try_reserve(reserve).map_err(|_| ReadError::Memory)?;
         let (taken, result) = self
-            .drain(request, response, start.saturating_sub(held.start), want, &mut |piece| bytes.extend_from_slice(piece))
+            .drain(request, response, start.saturating_sub(held.start), want, &mut |piece| {
+                bytes.extend_from_slice(piece)
+            })
             .await;
         drop(permit);
         if let Err(error) = result {
@@ -234,7 +236,8 @@ impl Client {
         let answer = self.execute(&request, &mut self.tries()).await?;
         match answer.status() {
             200 => {
-                let no_length = Error::Protocol { request: self.describe(&request), problem: "it has no Content-Length" };
+                let no_length =
+                    Error::Protocol { request: self.describe(&request), problem: "it has no Content-Length" };
                 let etag = header_text(answer.response.headers(), "etag").unwrap_or_default().trim_matches('"');
                 Ok((length(&answer.response).ok_or(no_length)?, etag.to_owned()))
             }
@@ -297,7 +300,14 @@ mod tests {
     fn content_ranges_are_checked() {
         assert_eq!(content_range("bytes 0-9/100"), Some((0, 10, 100)));
         assert_eq!(content_range("bytes 99-99/100"), Some((99, 100, 100)));
-        for bad in ["bytes 9-0/100", "bytes 0-100/100", "bytes */100", "bytes 0-9/*", "0-9/100", "bytes 0-18446744073709551615/1"] {
+        for bad in [
+            "bytes 9-0/100",
+            "bytes 0-100/100",
+            "bytes */100",
+            "bytes 0-9/*",
+            "0-9/100",
+            "bytes 0-18446744073709551615/1",
+        ] {
             assert_eq!(content_range(bad), None, "{bad}");
         }
     }

@@ -188,7 +188,8 @@ impl Settings {
             clouds::load(&cloud, &get)?.settings(&|field| format!("{field} of {cloud} in clouds.yaml"))?
         } else if let Some(url) = get("ST_AUTH") {
             let need = |name: &str| {
-                get(name).ok_or(Error::Missing { variable: name.to_owned(), advice: "ST_AUTH needs ST_USER and ST_KEY" })
+                get(name)
+                    .ok_or(Error::Missing { variable: name.to_owned(), advice: "ST_AUTH needs ST_USER and ST_KEY" })
             };
             Settings::new(Account::V1 { url, user: need("ST_USER")?, key: Secret::new(need("ST_KEY")?) })
         } else if get("OS_AUTH_URL").is_some() {
@@ -267,7 +268,8 @@ mod tests {
         }
     }
 
-    const V1: [(&str, &str); 3] = [("ST_AUTH", "http://a/auth/v1.0"), ("ST_USER", "test:tester"), ("ST_KEY", "hunter2")];
+    const V1: [(&str, &str); 3] =
+        [("ST_AUTH", "http://a/auth/v1.0"), ("ST_USER", "test:tester"), ("ST_KEY", "hunter2")];
     const V3: [(&str, &str); 4] =
         [("OS_AUTH_URL", "http://k"), ("OS_USERNAME", "u"), ("OS_PASSWORD", "hunter2"), ("OS_PROJECT_NAME", "p")];
 
@@ -304,10 +306,13 @@ mod tests {
         let user = User::Name("u".into(), Domain::Name("ud".into()));
         assert_eq!(keystone.identity, Identity::Password { user, password: Secret::new("hunter2") });
 
-        let credential = [V3[0], ("OS_APPLICATION_CREDENTIAL_ID", "i"), ("OS_APPLICATION_CREDENTIAL_SECRET", "hunter2")];
+        let credential =
+            [V3[0], ("OS_APPLICATION_CREDENTIAL_ID", "i"), ("OS_APPLICATION_CREDENTIAL_SECRET", "hunter2")];
         let Account::Keystone(keystone) = from(&credential).unwrap().account else { panic!("no Keystone") };
         assert_eq!(keystone.project, None);
-        assert!(matches!(keystone.identity, Identity::ApplicationCredential { credential: Credential::Id(id), .. } if id == "i"));
+        assert!(
+            matches!(keystone.identity, Identity::ApplicationCredential { credential: Credential::Id(id), .. } if id == "i")
+        );
 
         let token = from(&[V1[0], ("OS_AUTH_TOKEN", "t"), ("OS_STORAGE_URL", "http://s")]).unwrap();
         assert!(matches!(token.account, Account::Token { .. }));

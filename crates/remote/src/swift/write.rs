@@ -140,7 +140,13 @@ impl Client {
 
     /// Makes of a stream's answer what came of it. What another has written over is not ours, and what is not what was
     /// sent goes.
-    async fn settle(&self, name: &ObjectName, answer: Result<Response, Error>, size: u64, md5: &str) -> Result<(), WriteError> {
+    async fn settle(
+        &self,
+        name: &ObjectName,
+        answer: Result<Response, Error>,
+        size: u64,
+        md5: &str,
+    ) -> Result<(), WriteError> {
         let request = Request { method: Method::PUT, object: Some(name), ..Request::default() };
         let response = match answer {
             Ok(response) => response,
@@ -295,7 +301,10 @@ impl Writer {
 }
 
 /// What the task came to.
-async fn joined(mut answer: JoinHandle<Result<Response, Error>>, after: std::time::Duration) -> Result<Response, Error> {
+async fn joined(
+    mut answer: JoinHandle<Result<Response, Error>>,
+    after: std::time::Duration,
+) -> Result<Response, Error> {
     match tokio::time::timeout(after, &mut answer).await {
         Ok(Ok(answer)) => answer,
         Ok(Err(_)) => Err(Error::Abandoned),

@@ -298,6 +298,19 @@ impl Index for Database {
         Ok(entry.and_then(|entry| PackEntry::decode(&entry)).map(|entry| (entry, slot.into())))
     }
 
+    fn packs_after(&self, pack: &PackEntry, count: u32) -> Result<Vec<PackId>, Error> {
+        let failed = |source| self.failed(source);
+        let found = self.db.get_pinned(key(PREFIX_PACK_NUMBER, pack.id.as_bytes())).map_err(failed)?;
+        let Some(first) = found.and_then(|bytes| number(&bytes, 0)) else { return Ok(Vec::new()) };
+        let mut after = Vec::new();
+        for number in (1..=count).filter_map(|step| first.checked_add(step)) {
+            let entry = self.db.get_pinned(key(PREFIX_PACK, &number.to_be_bytes())).map_err(failed)?;
+            let entry = entry.and_then(|entry| PackEntry::decode(&entry));
+            after.extend(entry.filter(|entry| entry.content == pack.content).map(|entry| entry.id));
+        }
+        Ok(after)
+    }
+
     fn packs(&self) -> Result<Vec<PackEntry>, Error> {
         self.with_prefix(PREFIX_PACK, |_, value| PackEntry::decode(value))
     }

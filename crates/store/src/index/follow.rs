@@ -8,12 +8,16 @@ use cinderblock_backend::Backend;
 use crate::damage::Notes;
 use crate::error::Error;
 use crate::id::{PackId, RepositoryId, SegmentId, SessionId};
+use crate::index::ahead::Ahead;
 use crate::index::database::Database;
 use crate::index::lock::Lock;
 use crate::layout;
 use crate::listing;
 use crate::pack::PackReader;
 use crate::segment::{self, PackSummary, SEGMENT_TARGET_BYTES};
+
+/// Segments that are read at once, if the storage wants several requests at once: each may take 10 MiB.
+const SEGMENTS_AT_ONCE: usize = 8;
 
 /// What a rebuild of the index found.
 #[derive(Debug, Default)]
@@ -205,8 +209,12 @@ fn add_segments<'a>(
     there: Option<&HashMap<PackId, u64>>,
     outcome: &mut RebuildOutcome,
 ) -> Result<(), Error> {
-    for id in segments {
-        match segment::read(backend, repository, *id) {
+    let segments: Vec<SegmentId> = segments.copied().collect();
+    let in_flight = backend.requests_in_flight().min(SEGMENTS_AT_ONCE);
+    let mut read = Ahead::new(in_flight, &segments, |id| segment::read(backend, repository, *id));
+    while let Some((id, found)) = read.next() {
+        let id = &id;
+        match found {
             Ok((_, mut packs)) => {
                 // A pack that is lost must not hide a chunk's other copy.
                 packs.retain(|pack| there.is_none_or(|there| there.contains_key(&pack.id)));
@@ -242,11 +250,16 @@ fn adopt_packs(
 ) -> Result<(), Error> {
     let mut pending: HashMap<SessionId, Vec<PackSummary>> = HashMap::new();
     let there: BTreeSet<PackId> = there.keys().copied().collect();
+    let mut unknown = Vec::new();
     for id in there {
-        if database.has_pack(id)? {
-            continue;
+        if !database.has_pack(id)? {
+            unknown.push(id);
         }
-        match PackReader::open(backend, repository, id) {
+    }
+    let mut opened =
+        Ahead::new(backend.requests_in_flight(), &unknown, |id| PackReader::open(backend, repository, *id));
+    while let Some((id, opened)) = opened.next() {
+        match opened {
             Ok(pack) => {
                 let summary = PackSummary::of_reader(&pack);
                 database.add(std::slice::from_ref(&summary), notes)?;

@@ -64,6 +64,10 @@ impl Index for MemoryIndex {
         Ok(found)
     }
 
+    fn packs_after(&self, _pack: &PackEntry, _count: u32) -> Result<Vec<PackId>, Error> {
+        Ok(Vec::new())
+    }
+
     fn packs(&self) -> Result<Vec<PackEntry>, Error> {
         Ok(self.packs.values().copied().collect())
     }

@@ -12,6 +12,7 @@
 //! add what is new, and close it. Readers hold every file of the database open from the start, so that a writer that
 //! compacts and deletes files does not disturb them; the moment of opening is guarded by a shared lock.
 
+mod ahead;
 mod database;
 mod follow;
 mod lock;
@@ -24,12 +25,20 @@ pub(crate) use follow::{open, rebuild};
 pub(crate) use neighbourhood::Neighbourhood;
 
 use crate::error::Error;
-use crate::id::ChunkId;
+use crate::id::{ChunkId, PackId};
+
+/// Whether there is an index in a host's folder of a repository.
+pub(crate) fn is_there(folder: &std::path::Path) -> bool {
+    folder.join("index").join("CURRENT").exists()
+}
 
 /// What answers where a chunk is.
 pub(crate) trait Index: Send + Sync + std::fmt::Debug {
     /// The pack and slot of a chunk. The first 16 bytes of the id decide: the directory has the rest.
     fn locate(&self, id: &ChunkId) -> Result<Option<(PackEntry, u32)>, Error>;
+
+    /// Up to `count` packs of the same content that came after this one: mostly they were written after it, by the same session.
+    fn packs_after(&self, pack: &PackEntry, count: u32) -> Result<Vec<PackId>, Error>;
 
     /// The packs that it knows.
     fn packs(&self) -> Result<Vec<PackEntry>, Error>;

@@ -55,8 +55,9 @@ struct Inner {
 pub(crate) struct Neighbourhood {
     inner: RwLock<Inner>,
     max_chunks: usize,
-    /// Taken while a pack is being loaded, so that workers that miss it together load it once.
-    loading: [Mutex<()>; 16],
+    /// Taken while a pack is being loaded, so that workers that miss it together load it once. One for each first byte of an id, so that
+    /// many different ones can be under way.
+    loading: Box<[Mutex<()>]>,
 }
 
 impl Neighbourhood {
@@ -64,15 +65,21 @@ impl Neighbourhood {
         Self {
             inner: RwLock::default(),
             max_chunks: (memory_bytes / BYTES_PER_CHUNK).max(crate::pack::PACK_MAX_CHUNKS),
-            loading: Default::default(),
+            loading: (0..=u8::MAX).map(|_| Mutex::default()).collect(),
         }
     }
 
     /// Guards the loading of a pack.
     pub(crate) fn loading(&self, id: PackId) -> MutexGuard<'_, ()> {
         let [first, ..] = *id.as_bytes();
-        let lock = &self.loading[usize::from(first) % self.loading.len()];
+        let lock = &self.loading[usize::from(first)];
         lock.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether any pack fits beside those that are there.
+    pub(crate) fn has_room(&self) -> bool {
+        let inner = self.inner.read().unwrap_or_else(PoisonError::into_inner);
+        inner.chunks.len() + crate::pack::PACK_MAX_CHUNKS <= self.max_chunks
     }
 
     pub(crate) fn pack(&self, id: PackId) -> Option<Arc<PackReader>> {

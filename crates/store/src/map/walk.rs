@@ -44,8 +44,9 @@ pub fn node_span(level: u8, chunk_bytes: u32) -> u64 {
     FAN_OUT.saturating_pow(level.into()).saturating_mul(chunk_bytes.into())
 }
 
-/// Reads a node.
-type Load<'a> = dyn FnMut(&ChunkId) -> Result<Node, Error> + Send + 'a;
+/// Reads a node; the iterator has the nodes that will be read after it, in order, as far as their ids are known, so that they can be
+/// read along with it.
+type Load<'a> = dyn FnMut(&ChunkId, &mut dyn Iterator<Item = ChunkId>) -> Result<Node, Error> + Send + 'a;
 
 /// An iterator over the leaves of a map within a range of the volume.
 ///
@@ -90,7 +91,7 @@ impl<'a> MapLeaves<'a> {
         size: u64,
         chunk_bytes: u32,
         range: Range<u64>,
-        load: impl FnMut(&ChunkId) -> Result<Node, Error> + Send + 'a,
+        load: impl FnMut(&ChunkId, &mut dyn Iterator<Item = ChunkId>) -> Result<Node, Error> + Send + 'a,
     ) -> Self {
         let shape = root.shape;
         let first = Step { item: Item::Zeros(0), level: root.level, offset: 0, length: size, root: Some(root) };
@@ -155,6 +156,14 @@ fn touches(range: &Range<u64>, offset: u64, length: u64) -> bool {
     offset < range.end && range.start < offset + length
 }
 
+/// The nodes that are visited next.
+fn upcoming(stack: &[Step]) -> impl Iterator<Item = ChunkId> + '_ {
+    stack.iter().rev().filter_map(|step| match step.item {
+        Item::Child { id, .. } => Some(id),
+        Item::Zeros(_) => None,
+    })
+}
+
 impl Iterator for MapLeaves<'_> {
     type Item = Result<Leaf, UnreadableNode>;
 
@@ -167,7 +176,7 @@ impl Iterator for MapLeaves<'_> {
             }
             let node = match (step.root.take(), step.item) {
                 (Some(root), _) => Ok(root),
-                (None, Item::Child { id, .. }) => (self.load)(&id),
+                (None, Item::Child { id, .. }) => (self.load)(&id, &mut upcoming(&self.stack)),
                 (None, Item::Zeros(_)) => {
                     let zeros = Piece { offset, length, content: PieceContent::Zeros };
                     return Some(Ok(Leaf { id: None, offset, length, pieces: vec![zeros] }));
@@ -239,7 +248,7 @@ mod tests {
             }
         }
         let root = builder.finish(&mut sink)?;
-        let load = |id: &ChunkId| Node::decode("x", &nodes[id]);
+        let load = |id: &ChunkId, _: &mut dyn Iterator<Item = ChunkId>| Node::decode("x", &nodes[id]);
         let leaves = MapLeaves::new(root.clone(), at, 4096, 0..at, load);
         let mut pieces = Vec::new();
         for leaf in leaves {

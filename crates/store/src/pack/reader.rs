@@ -29,7 +29,7 @@ fn number<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
 }
 
 impl PackReader {
-    /// Reads the directory: two requests, three for a very full pack.
+    /// Reads the directory: two requests, at the same time where the storage wants several, and three for a very full pack.
     pub(crate) fn open(backend: &dyn Backend, repository: RepositoryId, id: PackId) -> Result<Self, Error> {
         let name = layout::pack(id)?;
         let object = name.as_str();
@@ -37,7 +37,16 @@ impl PackReader {
             true => Error::PackMissing { pack: id },
             false => error.into(),
         };
-        let mut tail = backend.get_tail(&name, TAIL_BYTES).map_err(missing)?;
+        let mut header = [0; HEADER_BYTES];
+        let (tail, read) = match backend.requests_in_flight() {
+            0 | 1 => (backend.get_tail(&name, TAIL_BYTES), None),
+            _ => std::thread::scope(|threads| {
+                let read = threads.spawn(|| backend.read_into(&name, 0, &mut header));
+                let tail = backend.get_tail(&name, TAIL_BYTES);
+                (tail, Some(read.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))))
+            }),
+        };
+        let mut tail = tail.map_err(missing)?;
         let size = tail.object_size;
         if size < (HEADER_BYTES + FOOTER_BYTES) as u64 {
             return Err(Error::damaged(object, size, "it is shorter than any pack"));
@@ -62,8 +71,7 @@ impl PackReader {
         }
         let from = tail.bytes.len().checked_sub(needed).ok_or_else(short)?;
         let encoded = tail.bytes.get(from..from + length as usize).ok_or_else(short)?;
-        let mut header = [0; HEADER_BYTES];
-        backend.read_into(&name, 0, &mut header).map_err(missing)?;
+        read.unwrap_or_else(|| backend.read_into(&name, 0, &mut header)).map_err(missing)?;
         let agrees = checksum(&[&header, encoded, &footer[..16]])[..] == footer[16..48];
         let header = match Header::decode(object, &header) {
             Ok(header) if agrees => header,

@@ -8,6 +8,7 @@
 //! it; it renews its announcement; and it looks for a fence after its record is put.
 
 pub(crate) mod announcement;
+mod strays;
 #[cfg(test)]
 mod tests;
 
@@ -23,7 +24,7 @@ use crate::fence;
 use crate::gc::collection;
 use crate::id::{ChunkId, PackId, SessionId};
 use crate::layout;
-use crate::pack::{Content, FinishedPack, PackBuilder, PackReader};
+use crate::pack::{Content, FinishedPack, PackBuilder};
 use crate::record::Record;
 use crate::repository::{Location, Repository};
 use crate::sabotage::{Step, skips};
@@ -87,7 +88,7 @@ impl Repository {
                     session.condemned = collections.values().flatten().copied().collect();
                 }
                 let seen = collections.into_keys().collect();
-                session.renew(|announcement| announcement.seen = seen)?;
+                session.renew(&mut session.announced(), |announcement| announcement.seen = seen)?;
             }
         }
         // A pack whose directory was read before the session began may be gone by now, and nobody would notice.
@@ -140,14 +141,16 @@ impl Session<'_> {
     /// # Errors
     /// [`Error::Fenced`] where a garbage collector has given up on this session; what the storage says.
     pub fn stay(&self) -> Result<(), Error> {
-        let last = self.announced().renewed_at;
-        let age = self.repository.clock().now().microseconds().saturating_sub(last);
-        // The announcement before the last one goes with the next: the last one has to show in listings by then.
+        // The announcement before the last one goes with the next: the last one has to show in listings by then. So of several threads that
+        // come here together, one renews it: the others wait, and find it done.
+        let mut announced = self.announced();
+        let age = self.repository.clock().now().microseconds().saturating_sub(announced.renewed_at);
         let renew_after = RENEW_AFTER.max(2 * self.repository.backend().settle_delay());
         if u128::from(age.unsigned_abs()) < renew_after.as_micros() {
             return Ok(());
         }
-        self.renew(|_| ())?;
+        self.renew(&mut announced, |_| ())?;
+        drop(announced);
         self.check_not_fenced()
     }
 
@@ -156,8 +159,7 @@ impl Session<'_> {
     }
 
     /// Announces the session again, under the next number. The last announcement is left: a listing may not show the new one yet.
-    fn renew(&self, change: impl FnOnce(&mut Announcement)) -> Result<(), Error> {
-        let mut announced = self.announced();
+    fn renew(&self, announced: &mut Announcement, change: impl FnOnce(&mut Announcement)) -> Result<(), Error> {
         let mut next = announced.clone();
         next.number += 1;
         next.renewed_at = self.repository.clock().now().microseconds();
@@ -194,15 +196,16 @@ impl Session<'_> {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Stores a pack: durable when this returns. Once enough have come together, the segment that names them is
-    /// written as well; then this returns true, and the index finds what is in it.
+    /// Stores a pack: durable when this returns. Several threads may store packs at the same time. Once enough have come together, the segment
+    /// that names them is written as well; then this returns the chunks of all of them, which the index finds from then on.
     ///
     /// # Errors
     /// What the storage says.
-    pub fn store_pack(&self, pack: &FinishedPack) -> Result<bool, Error> {
+    pub fn store_pack(&self, pack: &FinishedPack) -> Result<Option<Vec<ChunkId>>, Error> {
         self.stay()?;
         self.repository.backend.put(&layout::pack(pack.id())?, &pack.parts())?;
         self.stored_bytes.fetch_add(pack.object_bytes(), Ordering::Relaxed);
+        // Only now that it is durable: whichever thread writes the segment names no other.
         let summary = PackSummary::of_finished(pack);
         let full = {
             let mut pending = self.pending();
@@ -212,8 +215,11 @@ impl Session<'_> {
                 .then(|| std::mem::take(&mut *pending))
         };
         match full {
-            Some(full) => self.write_segment(full).map(|()| true),
-            None => Ok(false),
+            Some(full) => {
+                let chunks = full.packs.iter().flat_map(|pack| pack.lists.ids.iter().copied()).collect();
+                self.write_segment(full).map(|()| Some(chunks))
+            }
+            None => Ok(None),
         }
     }
 
@@ -237,39 +243,6 @@ impl Session<'_> {
         }
     }
 
-    /// Takes in packs that no segment names, such as a writer that was killed has left: they are named by a segment of this session,
-    /// and found from then on. How many. It costs one listing of all packs, and a look at each that the index does not know.
-    ///
-    /// # Errors
-    /// What the storage or the index says. Packs that are damaged, gone, or about to be deleted are passed over.
-    pub fn adopt_strays(&self) -> Result<u64, Error> {
-        self.repository.refresh_index()?;
-        let known: HashSet<PackId> = self.repository.packs()?.into_iter().map(|pack| pack.id).collect();
-        let mut adopted = 0;
-        for (id, _) in self.repository.list_packs()? {
-            if known.contains(&id) || self.condemned.contains(&id) {
-                continue;
-            }
-            self.stay()?;
-            let summary = match PackReader::open(self.repository.backend(), self.repository.id(), id) {
-                Ok(pack) => PackSummary::of_reader(&pack),
-                Err(error) if error.is_damage() => continue,
-                Err(error) => return Err(error),
-            };
-            adopted += 1;
-            let mut pending = self.pending();
-            pending.bytes += summary.encoded_bytes();
-            pending.packs.push(summary);
-            let full = pending.bytes >= SEGMENT_TARGET_BYTES || pending.packs.len() >= SEGMENT_MAX_PACKS;
-            drop(pending);
-            if full {
-                self.flush()?;
-            }
-        }
-        self.flush()?;
-        Ok(adopted)
-    }
-
     /// Writes the segment of the packs that are in none yet. Without it, another writer could not find them; a rebuild of
     /// the index would.
     ///
@@ -287,15 +260,23 @@ impl Session<'_> {
     /// [`Error::BackupExists`] where the volume has a backup with this id; [`Error::Fenced`] where a garbage collector has given up
     /// on this session: there is no backup then; what the storage says, after which there may be one or not.
     pub fn commit(self, record: &mut Record) -> Result<(), Error> {
-        self.flush()?;
+        let checked = !skips(Step::FenceCheck);
+        // Mostly this finds a fence, and no reader ever meets the record. It may come before the segment, or at the same time.
+        if checked && self.repository.backend().requests_in_flight() > 1 {
+            let (flushed, looked) = std::thread::scope(|threads| {
+                let look = threads.spawn(|| self.check_not_fenced());
+                (self.flush(), look.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            });
+            flushed.and(looked)?;
+        } else {
+            self.flush()?;
+            if checked {
+                self.check_not_fenced()?;
+            }
+        }
         record.session = self.id;
         record.chunk_bytes = self.repository.descriptor().chunk_size.bytes();
         record.statistics.stored_bytes = self.stored_bytes();
-        let checked = !skips(Step::FenceCheck);
-        // Mostly this finds it, and no reader ever meets the record.
-        if checked {
-            self.check_not_fenced()?;
-        }
         self.put_record(record)?;
         // This is the look that counts: a fence that was put before the record is seen here, and the collector that puts one later
         // sees the record.

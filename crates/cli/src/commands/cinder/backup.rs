@@ -48,7 +48,7 @@ pub fn run(context: &Context, arguments: &cinder::Backup) -> anyhow::Result<()> 
     let control = context.control();
     let volume_meta = super::volume_meta(form)?;
     let api = volume_meta.map(|text| Arc::new(Given(text)) as Arc<dyn VolumeApi>);
-    let driver = super::writer(&arguments.root, form, context.settings(), &control, api)?;
+    let driver = super::writer(context, &arguments.root, form, context.settings(), &control, api)?;
     let parent = super::parent(&driver, form)?;
     let id = arguments.backup_id.map_or_else(BackupId::random, Ok)?;
     let mut backup = Backup {

@@ -18,7 +18,7 @@ struct Deleted {
 
 pub fn run(context: &Context, arguments: &cinder::Place) -> anyhow::Result<()> {
     let control = context.control_without_signals();
-    let driver = super::reader(&arguments.root, context.settings(), &control)?;
+    let driver = super::reader(context, &arguments.root, [arguments.container.as_str()], context.settings(), &control)?;
     // What it was can't be told any more afterwards; that the metadata are damaged or gone is no reason to keep the rest.
     let mut backup = match driver.layer(&arguments.container, &arguments.prefix) {
         Ok(layer) => layer.backup(),

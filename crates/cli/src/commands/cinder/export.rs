@@ -15,7 +15,7 @@ pub fn run(context: &Context, arguments: &cinder::Export) -> anyhow::Result<()> 
     let (volume, id) = repository.find_backup(&arguments.backup)?;
     let record = repository.record(&volume, id)?;
     let control = context.control();
-    let driver = super::writer(&arguments.root, form, context.settings_beside_repository(), &control, None)?;
+    let driver = super::writer(context, &arguments.root, form, context.settings_beside_repository(), &control, None)?;
     let parent = super::parent(&driver, form)?;
     let mut options = ExportOptions::default();
     options.backup_id = arguments.backup_id.map(|id| id.to_string());

@@ -47,7 +47,13 @@ impl From<&ImportedBackup> for Layer {
 pub fn run(context: &Context, arguments: &cinder::Import) -> anyhow::Result<()> {
     let repository = context.repository()?;
     let control = context.control();
-    let driver = super::reader(&arguments.chain.root, context.settings_beside_repository(), &control)?;
+    let driver = super::reader(
+        context,
+        &arguments.chain.root,
+        arguments.chain.containers(),
+        context.settings_beside_repository(),
+        &control,
+    )?;
     let layers = driver.chain(&arguments.chain.layers)?;
     let engine = context.engine()?;
     let display = context.show_progress(&control, Phase::Backup);

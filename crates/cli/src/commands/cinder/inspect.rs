@@ -40,7 +40,7 @@ struct Damaged<'a> {
 pub fn run(context: &Context, arguments: &cinder::Inspect) -> anyhow::Result<()> {
     let control = context.control();
     let place = &arguments.place;
-    let driver = super::reader(&place.root, context.settings(), &control)?;
+    let driver = super::reader(context, &place.root, [place.container.as_str()], context.settings(), &control)?;
     let display = context.show_progress(&control, Phase::Verify);
     let found = driver.inspect(&place.container, &place.prefix, arguments.read_data);
     drop(display);

@@ -7,6 +7,7 @@ mod facts;
 mod import;
 mod inspect;
 mod restore;
+mod root;
 
 use std::fs;
 use std::path::Path;
@@ -14,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use cinderblock_backend::{Backend as _, Folder, Leftovers};
+use cinderblock_backend::{Backend, Leftovers};
 use cinderblock_cinder::{BackendContainers, Backup, ChunkedBackupDriver, Context as DriverContext, Layout, VolumeApi};
 use cinderblock_pipeline::{Control, Settings};
 
@@ -22,12 +23,8 @@ use crate::arguments::cinder::{Command, Form, Root};
 use crate::context::Context;
 use crate::output::{note, number, size};
 
-/// Cinder's driver on a folder.
-type Driver = ChunkedBackupDriver<BackendContainers<Folder>>;
-
-/// Modes of the posix driver's files and of a backup's own folder.
-const OBJECT_MODE: u32 = 0o660;
-const CONTAINER_MODE: u32 = 0o770;
+/// Cinder's driver, wherever its containers are.
+type Driver = ChunkedBackupDriver<BackendContainers<Arc<dyn Backend>>>;
 
 /// Whoever has not written to a file for a day is not writing it any more.
 const LEFTOVER_AGE: Duration = Duration::from_secs(24 * 60 * 60);
@@ -43,28 +40,36 @@ pub fn run(context: &Context, command: &Command) -> anyhow::Result<()> {
     }
 }
 
-/// A driver that reads what is in a folder.
-fn reader(root: &Root, settings: Settings, control: &Control) -> anyhow::Result<Driver> {
-    let folder = Folder::open(&root.path)?;
+/// A driver that reads what is there, in these containers.
+fn reader<'c>(
+    context: &Context,
+    root: &Root,
+    containers: impl IntoIterator<Item = &'c str>,
+    settings: Settings,
+    control: &Control,
+) -> anyhow::Result<Driver> {
+    root::check_names(root, containers)?;
+    let storage = root::open(context, root)?;
+    let settings = context.waiting_for(storage.requests_in_flight(), settings);
     let driver_context = DriverContext { settings, control: control.clone(), ..DriverContext::default() };
-    let containers = BackendContainers::new(folder, Layout::Posix, "");
+    let containers = BackendContainers::new(storage, Layout::Posix, "");
     let (chunk, block) = (Layout::Posix.default_chunk_size_bytes(), Layout::DEFAULT_SHA_BLOCK_SIZE_BYTES);
     Ok(Driver::new(driver_context, containers, chunk, block, None, false)?)
 }
 
-/// A driver that writes into a folder.
+/// A driver that writes there.
 fn writer(
+    context: &Context,
     root: &Root,
     form: &Form,
     settings: Settings,
     control: &Control,
     volume_api: Option<Arc<dyn VolumeApi>>,
 ) -> anyhow::Result<Driver> {
-    let folder = Folder::create(&root.path)?;
-    let folder = match form.layout {
-        Layout::Posix => folder.with_modes(OBJECT_MODE, CONTAINER_MODE),
-        _ => folder,
-    };
+    root::check_names(root, form.container.iter().chain(&form.parent_container).map(String::as_str))?;
+    let layout = root::layout(root, form.layout)?;
+    let containers = root::create(context, root, layout, &form.az)?;
+    let settings = context.waiting_for(containers.backend().requests_in_flight(), settings);
     let driver_context = DriverContext {
         settings,
         control: control.clone(),
@@ -73,9 +78,8 @@ fn writer(
         volume_api,
         ..DriverContext::default()
     };
-    let containers = BackendContainers::new(folder, form.layout, form.az.as_str());
-    let chunk = form.chunk_size.unwrap_or(form.layout.default_chunk_size_bytes());
-    let container = form.layout.default_container().map(str::to_owned);
+    let chunk = form.chunk_size.unwrap_or(layout.default_chunk_size_bytes());
+    let container = layout.default_container().map(str::to_owned);
     Ok(Driver::new(driver_context, containers, chunk, form.sha_block_size, container, false)?)
 }
 

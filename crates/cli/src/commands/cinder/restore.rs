@@ -27,7 +27,8 @@ struct Restored {
 
 pub fn run(context: &Context, arguments: &cinder::Restore) -> anyhow::Result<()> {
     let control = context.control();
-    let driver = super::reader(&arguments.chain.root, context.settings(), &control)?;
+    let driver =
+        super::reader(context, &arguments.chain.root, arguments.chain.containers(), context.settings(), &control)?;
     let started = Instant::now();
     let layers = driver.chain(&arguments.chain.layers)?;
     let path = arguments.target.clone();

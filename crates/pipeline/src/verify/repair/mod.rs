@@ -9,7 +9,6 @@ use std::path::PathBuf;
 
 use cinderblock_store::pack::Content;
 use cinderblock_store::{BackupId, Damage as Lost, Error as StoreError, PackId, Repository, Session, VolumeId};
-use rayon::prelude::*;
 
 use self::heal::Healer;
 use self::missing::{Lacking, Missing};
@@ -18,6 +17,7 @@ use super::report::DamagedBackup;
 use super::store;
 use crate::engine::{Control, Engine};
 use crate::error::Error;
+use crate::lanes;
 
 /// Rounds of healing map nodes: one for each level, and some to spare.
 const MAX_ROUNDS: usize = 8;
@@ -150,13 +150,11 @@ impl Engine {
         report: &mut RepairReport,
     ) -> Result<(), Error> {
         let damage = Damage::default();
-        let check = DataCheck::new(repository, control, &damage, self.settings().memory_bytes / 4);
+        let check = DataCheck::new(&self.pool, repository, control, &damage, self.settings().memory_bytes / 4);
         let packs = repository.list_packs()?;
-        self.pool.install(|| {
-            packs.par_iter().try_for_each(|(id, _)| {
-                session.map_or(Ok(()), Session::stay)?;
-                check.pack(*id, |content| options.read_data || content == Content::Map)
-            })
+        lanes::for_each(&self.pool, check.packs_at_once(), &packs, |(id, _)| {
+            session.map_or(Ok(()), Session::stay)?;
+            check.pack(*id, |content| options.read_data || content == Content::Map)
         })?;
         let mut unread = damage.unread();
         let listed: HashSet<PackId> = packs.iter().map(|(id, _)| *id).collect();

@@ -75,8 +75,11 @@ fn a_cloud_is_read() {
 fn secrets_are_added_from_secure_yaml() {
     let secure = "clouds: {robot: {auth: {application_credential_secret: s3cret}}, other: {}}";
     let alone = Home::with(&[("clouds.yaml", FILE)]).settings("robot");
-    assert!(matches!(&alone, Err(Error::Missing { variable, .. })
-        if variable == "application_credential_secret of robot in clouds.yaml"), "{alone:?}");
+    assert!(
+        matches!(&alone, Err(Error::Missing { variable, .. })
+        if variable == "application_credential_secret of robot in clouds.yaml"),
+        "{alone:?}"
+    );
 
     let keystone = keystone(Home::with(&[("clouds.yaml", FILE), ("secure.yaml", secure)]).settings("robot").unwrap());
     let credential = Credential::Id("abc".into());
@@ -123,8 +126,11 @@ fn a_broken_file_is_told_without_its_text() {
 
 #[test]
 fn what_is_not_supported_is_said() {
-    for (field, text) in [("auth_type", "auth_type: v3kerberos"), ("profile", "profile: vexxhost"), ("interface", "interface: x")] {
-        let file = format!("clouds:\n  c:\n    {text}\n    auth: {{auth_url: u, username: a, password: b, project_id: p}}\n");
+    for (field, text) in
+        [("auth_type", "auth_type: v3kerberos"), ("profile", "profile: vexxhost"), ("interface", "interface: x")]
+    {
+        let file =
+            format!("clouds:\n  c:\n    {text}\n    auth: {{auth_url: u, username: a, password: b, project_id: p}}\n");
         match Home::with(&[("clouds.yml", &file)]).settings("c") {
             Err(Error::Invalid { setting, .. }) => assert!(setting.starts_with(field), "{setting}"),
             other => panic!("{text}: {other:?}"),
