@@ -13,9 +13,9 @@ use std::fs;
 use std::time::Duration;
 
 use cinderblock_benches::proxy::Faults;
+use common::objects::Objects;
 use common::{CHUNK, MIB, noise, number, text};
 use killing::rounds::{seed, setting};
-use common::objects::Objects;
 use remote::Store;
 use serde_json::{Value, json};
 
@@ -133,8 +133,7 @@ fn leaves_nothing(place: &common::Place, objects: &Objects) {
     place.json(&["gc", "--grace", "1s"]);
     assert_eq!(objects.names("backups/"), Vec::<String>::new());
     if place.json(&["sessions"]) == json!([]) {
-        let left: Vec<String> =
-            objects.names("").into_iter().filter(|name| !name.starts_with("tombstones/")).collect();
+        let left: Vec<String> = objects.names("").into_iter().filter(|name| !name.starts_with("tombstones/")).collect();
         assert_eq!(left, ["cinderblock.json"]);
     }
 }

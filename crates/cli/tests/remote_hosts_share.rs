@@ -87,7 +87,11 @@ fn three_hosts_back_up_while_others_delete_and_collect(store: &Store) {
     });
     let made = made.into_inner().unwrap();
     let (collections, freed) = (collections.into_inner(), freed.into_inner());
-    println!("{} backups, {} deleted; {collections} collections freed {freed} packs", made.all.len(), made.deleted.len());
+    println!(
+        "{} backups, {} deleted; {collections} collections freed {freed} packs",
+        made.all.len(),
+        made.deleted.len()
+    );
     assert!(collections > 0);
 
     // A new host sees exactly what was not deleted, byte for byte, and finds all of it.
@@ -110,7 +114,8 @@ fn three_hosts_back_up_while_others_delete_and_collect(store: &Store) {
     assert_eq!(fresh.json(&["sessions"]), json!([]));
 
     // Nothing stays of what nobody needs.
-    let all: Vec<String> = fresh.json(&["list"]).as_array().unwrap().iter().map(|b| text(b, "backup_id").to_owned()).collect();
+    let all: Vec<String> =
+        fresh.json(&["list"]).as_array().unwrap().iter().map(|b| text(b, "backup_id").to_owned()).collect();
     let all: Vec<&str> = all.iter().map(String::as_str).collect();
     fresh.succeed(&[&["-q", "delete"], &all[..]].concat());
     fresh.json(&["gc", "--grace", "1s"]);
@@ -133,9 +138,8 @@ fn delete_some(place: &Place, made: &Mutex<Made>, run: u64) {
     let old = {
         let made = made.lock().unwrap();
         let newest = |volume| made.all.values().filter(|(host, _)| *host == volume).map(|(_, round)| *round).max();
-        let is_old = |(id, (host, round)): &(&String, &(u64, u64))| {
-            Some(*round) != newest(*host) && !made.deleted.contains(*id)
-        };
+        let is_old =
+            |(id, (host, round)): &(&String, &(u64, u64))| Some(*round) != newest(*host) && !made.deleted.contains(*id);
         made.all.iter().find(is_old).map(|(id, _)| id.clone())
     };
     if run.is_multiple_of(3) {

@@ -149,7 +149,8 @@ impl World {
         going.for_each(|(_, known)| known.state = State::MayBeGone);
         self.away.settle(&listed, &Default::default());
         for repository in [false, true].map(|away| self.repository(away)) {
-            let verified = self.place.json(&[&repository[..], &["--cache-dir", cache, "verify", "--read-data"]].concat());
+            let verified =
+                self.place.json(&[&repository[..], &["--cache-dir", cache, "verify", "--read-data"]].concat());
             assert_eq!(verified["clean"], Value::Bool(true), "{verified}");
         }
     }
@@ -168,7 +169,8 @@ impl World {
     pub fn restore_all(&self, cache: &str) {
         for (repository, model) in [(self.repository(false), &self.here), (self.repository(true), &self.away)] {
             for id in model.made() {
-                self.place.succeed(&[&repository[..], &["-q", "--cache-dir", cache, "restore", &id, "restored"]].concat());
+                self.place
+                    .succeed(&[&repository[..], &["-q", "--cache-dir", cache, "restore", &id, "restored"]].concat());
                 let restored = fs::read(self.place.path("restored")).unwrap();
                 assert!(restored == model::bytes(&model.0[&id].content), "backup {id} has other bytes");
                 fs::remove_file(self.place.path("restored")).unwrap();
