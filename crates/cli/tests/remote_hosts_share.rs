@@ -19,7 +19,7 @@ use serde_json::json;
 on_each_store!(three_hosts_back_up_while_others_delete_and_collect);
 
 const HOSTS: u64 = 3;
-const ROUNDS: u64 = 4;
+const ROUNDS: u64 = 5;
 
 /// What a volume of a host holds after so many rounds: much that all hosts have, a part that changes, and some of its own.
 fn content(host: u64, round: u64) -> Vec<u8> {
@@ -67,7 +67,7 @@ fn three_hosts_back_up_while_others_delete_and_collect(store: &Store) {
         let (place, collections, freed, at_work) = (store.place_at(&url), &collections, &freed, &at_work);
         scope.spawn(move || {
             while at_work.load(Ordering::Acquire) > 0 {
-                let collected = place.json(&["-q", "gc", "--grace", "3s", "--repack-below", "100"]);
+                let collected = place.json(&["-q", "gc", "--grace", "1s", "--repack-below", "100"]);
                 assert_eq!(number(&collected, "missing_chunks"), 0, "{collected}");
                 assert_eq!((&collected["damage"], &collected["doubts"]), (&json!([]), &json!([])), "{collected}");
                 assert_eq!(collected["ended"], json!([]), "nobody was silent: {collected}");

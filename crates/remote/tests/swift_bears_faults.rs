@@ -87,6 +87,23 @@ fn a_wrong_password_is_tried_once_and_never_shown() {
     assert_eq!(fake.state().refused_logins, 1, "many attempts may lock a user out");
 }
 
+/// Each request's tries held all tries of its login, so that 9 became 81, and those of many requests at once came one after the other.
+#[test]
+fn logins_that_fail_are_tried_as_often_as_anything() {
+    let (fake, swift) = with_object(10);
+    fake.state().failing_logins = 4;
+    assert_eq!(swift.get(&name(), 10).unwrap(), bytes(10));
+    assert_eq!(fake.logins(), 5, "the first and four more");
+
+    let (fake, swift) = with_object(10);
+    fake.state().failing_logins = 1000;
+    let error = swift.get(&name(), 10).unwrap_err();
+    assert!(matches!(&error, Error::Busy { operation: "read", .. }), "{error:?}");
+    assert_eq!(fake.logins(), 5);
+    thread::scope(|scope| (0..8).for_each(|_| drop(scope.spawn(|| swift.get(&name(), 10).unwrap_err()))));
+    assert!(fake.logins() <= 5 + 8 * 5, "{}", fake.logins());
+}
+
 #[test]
 fn a_new_token_that_is_refused_too_is_final() {
     let (fake, swift) = with_object(10);

@@ -79,6 +79,15 @@ pub enum Error {
         status: u16,
     },
 
+    /// Somebody else's attempt to get a token, which this one waited for, has failed.
+    #[error("no token was to be had from {url}: {problem}")]
+    NoToken {
+        /// Who makes them.
+        url: String,
+        /// What happened to the attempt.
+        problem: String,
+    },
+
     /// The storage refuses the token that was made a moment ago.
     #[error("{request}: a new token was refused, too; check that the user may use this project's object storage")]
     TokenRefused {
@@ -188,7 +197,7 @@ impl Error {
                 let advice = format!("check its name, or make it with: swift post {container}");
                 return BackendError::NoContainer { location, advice, source: self.into() };
             }
-            Error::Connection { .. } | Error::Stalled { .. } => {
+            Error::Connection { .. } | Error::Stalled { .. } | Error::NoToken { .. } => {
                 let advice = "check OS_AUTH_URL or ST_AUTH, and the network".to_owned();
                 return BackendError::Unreachable { operation, name, advice, source: self.into() };
             }
@@ -218,7 +227,7 @@ impl Passing for Error {
             Error::Answer { status, .. } => status_is_passing(*status),
             Error::Connection { source, .. } => !source.is_builder(),
             // 422: the bytes changed on the way (or the ETag did). They are sent again.
-            Error::Stalled { .. } | Error::CutShort { .. } | Error::Damaged { .. } => true,
+            Error::Stalled { .. } | Error::CutShort { .. } | Error::Damaged { .. } | Error::NoToken { .. } => true,
             _ => false,
         }
     }

@@ -1,6 +1,7 @@
 //! [`Sessions`]: one token for all threads, made anew in time.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use reqwest::header::HeaderMap;
@@ -11,7 +12,6 @@ use url::Url;
 use super::client::{bounded_text, refusal};
 use super::settings::{Account, Settings};
 use super::{Error, Secret, keystone};
-use crate::retry::Tries;
 
 /// A token that ends within this time is made anew before it is used.
 const MARGIN: Duration = Duration::from_secs(60);
@@ -36,6 +36,8 @@ pub(super) struct Session {
 struct State {
     session: Option<Arc<Session>>,
     refused: Option<(Instant, u16)>,
+    /// Why the last attempt failed, if it did.
+    failure: String,
 }
 
 /// Makes tokens.
@@ -44,15 +46,21 @@ pub(super) struct Sessions {
     settings: Settings,
     // Held while a token is made: the others wait for it.
     state: Mutex<State>,
+    /// How many attempts have failed.
+    failures: AtomicU64,
 }
 
 impl Sessions {
     pub(super) fn new(http: reqwest::Client, settings: Settings) -> Sessions {
-        Sessions { http, settings, state: Mutex::default() }
+        Sessions { http, settings, state: Mutex::default(), failures: AtomicU64::new(0) }
     }
 
     /// The session to use; a new one if there is none, if it ends soon, or if it is the one that was `refused`.
+    ///
+    /// A new one is asked for once: whoever needs it has tries of its own. An attempt that fails counts for all who waited for it, or each
+    /// of many requests at once would ask one after the other.
     pub(super) async fn current(&self, refused: Option<&Arc<Session>>) -> Result<Arc<Session>, Error> {
+        let failures = self.failures.load(Ordering::Acquire);
         let mut state = self.state.lock().await;
         if let Some(session) = &state.session {
             let is_refused = refused.is_some_and(|refused| Arc::ptr_eq(refused, session));
@@ -64,21 +72,21 @@ impl Sessions {
         if let Some((_, status)) = state.refused.filter(|(time, _)| time.elapsed() < REFUSED_FOR) {
             return Err(Error::Refused { url: self.url().to_owned(), status });
         }
+        if self.failures.load(Ordering::Acquire) != failures {
+            return Err(Error::NoToken { url: self.url().to_owned(), problem: state.failure.clone() });
+        }
         state.session = None;
-        let mut tries = Tries::begin(&self.settings.http);
-        let session = loop {
-            match self.make(refused.is_some()).await {
-                Ok(session) => break Arc::new(session),
-                Err(error) => {
-                    if let Error::Refused { status, .. } = error {
-                        state.refused = Some((Instant::now(), status));
-                    }
-                    super::client::pause(&mut tries, error, &self.settings.http).await?;
+        match self.make(refused.is_some()).await {
+            Ok(session) => Ok(Arc::clone(state.session.insert(Arc::new(session)))),
+            Err(error) => {
+                if let Error::Refused { status, .. } = error {
+                    state.refused = Some((Instant::now(), status));
                 }
+                state.failure = error.to_string();
+                self.failures.fetch_add(1, Ordering::AcqRel);
+                Err(error)
             }
-        };
-        state.session = Some(Arc::clone(&session));
-        Ok(session)
+        }
     }
 
     /// Who makes the tokens.

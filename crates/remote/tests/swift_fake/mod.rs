@@ -48,6 +48,8 @@ pub struct State {
     /// How many tokens were made; the last is the good one.
     pub tokens: u64,
     pub refused_logins: u64,
+    /// How many more logins find Keystone out of order.
+    pub failing_logins: u64,
     /// Whether even the last token is refused.
     pub locked: bool,
     /// How long a token is good, as it is told, in seconds.
@@ -78,6 +80,11 @@ impl Fake {
 
     pub fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap()
+    }
+
+    /// How often a token was asked for.
+    pub fn logins(&self) -> usize {
+        self.state().seen.iter().filter(|seen| seen.path.starts_with("/v3/")).count()
     }
 
     /// The requests to the storage, as `METHOD range`.
@@ -199,6 +206,10 @@ fn login(state: &mut State, seen: &Seen, base: &str) -> Reply {
     if question["auth"]["identity"]["password"]["user"]["password"] != PASSWORD {
         state.refused_logins += 1;
         return reply(401, "", format!("not {question}"));
+    }
+    if state.failing_logins > 0 {
+        state.failing_logins -= 1;
+        return reply(503, "", "");
     }
     state.tokens += 1;
     let endpoint = |interface: &str, region: &str| json!({"interface": interface, "region_id": region, "url": format!("{base}/{region}/v1/AUTH_x")});
