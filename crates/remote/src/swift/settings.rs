@@ -9,9 +9,9 @@ use super::{Error, Secret, clouds};
 ///
 /// A PUT or DELETE waits up to a second for its container servers to note it (`container_update_timeout`). A listing is
 /// then read from any of their replicas, of which one may have missed that: container replicators go round every
-/// 30 s (`interval`). Twice that is a minute. What all replicas missed waits for the object updaters, which go round every
-/// 5 minutes: for clusters where that happens, there is the variable.
-const SETTLE_DELAY: Duration = Duration::from_secs(60);
+/// 30 s (`interval`). What all replicas missed waits for the object updaters, which go round every 5 minutes. It is these that
+/// count, with a minute for their round: what a collector doesn't see, it may delete.
+const SETTLE_DELAY: Duration = Duration::from_secs(6 * 60);
 
 /// The variable that says how long a listing may lag.
 const SETTLE_VARIABLE: &str = "CINDERBLOCK_SWIFT_SETTLE";
