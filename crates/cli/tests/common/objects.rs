@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use cinderblock_backend::{Backend, ObjectName};
+use cinderblock_backend::{Backend, ObjectInfo, ObjectName};
 
 use super::Place;
 
@@ -24,12 +24,11 @@ impl Objects {
     /// Names of those whose names begin so, in order.
     pub fn names(&self, prefix: &str) -> Vec<String> {
         let mut names = Vec::new();
-        self.0
-            .list(prefix, &mut |object| {
-                names.push(object.name.to_string());
-                Ok(())
-            })
-            .unwrap();
+        let mut visit = |object: ObjectInfo| {
+            names.push(object.name.to_string());
+            Ok(())
+        };
+        self.0.list(prefix, &mut visit).unwrap();
         names.sort();
         names
     }
@@ -50,13 +49,12 @@ impl Objects {
 
     /// The largest whose name begins so.
     pub fn largest(&self, prefix: &str) -> String {
-        let mut sizes = Vec::new();
-        self.0
-            .list(prefix, &mut |object| {
-                sizes.push((object.size, object.name.to_string()));
-                Ok(())
-            })
-            .unwrap();
-        sizes.into_iter().max().unwrap().1
+        let mut largest = (0, String::new());
+        let mut visit = |object: ObjectInfo| {
+            largest = largest.clone().max((object.size, object.name.to_string()));
+            Ok(())
+        };
+        self.0.list(prefix, &mut visit).unwrap();
+        largest.1
     }
 }
