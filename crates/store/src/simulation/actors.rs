@@ -113,7 +113,7 @@ impl<'m> Process<'m> {
 
     /// Backs up volumes that have much in common. Some writers may not delete anything.
     pub fn write(mut self) {
-        self.append_only = once_in(3);
+        self.append_only = self.plot.appends_only();
         for _ in 0..1 + below(4) {
             self.rest();
             let Some(repository) = self.repository() else { continue };
