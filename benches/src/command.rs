@@ -41,6 +41,7 @@ pub struct Cinderblock {
     folder: PathBuf,
     threads: Option<usize>,
     backups: u64,
+    encrypted: bool,
 }
 
 impl Cinderblock {
@@ -51,8 +52,21 @@ impl Cinderblock {
     /// The folder exists, or the command fails.
     pub fn init(program: &Path, folder: &Path, threads: Option<usize>) -> Result<Self> {
         fs::create_dir(folder).with_context(|| format!("cannot create {}", folder.display()))?;
-        let new = Self { program: program.to_owned(), folder: folder.to_owned(), threads, backups: 0 };
+        let (program, folder) = (program.to_owned(), folder.to_owned());
+        let new = Self { program, folder, threads, backups: 0, encrypted: false };
         new.run(["init".into()])?;
+        Ok(new)
+    }
+
+    /// The same, encrypted, with a key file in `folder`.
+    ///
+    /// # Errors
+    /// The folder exists, or the command fails.
+    pub fn init_encrypted(program: &Path, folder: &Path, threads: Option<usize>) -> Result<Self> {
+        fs::create_dir(folder).with_context(|| format!("cannot create {}", folder.display()))?;
+        let (program, folder) = (program.to_owned(), folder.to_owned());
+        let new = Self { program, folder, threads, backups: 0, encrypted: true };
+        new.run(["init".into(), "--encrypt".into(), "key-file".into()])?;
         Ok(new)
     }
 
@@ -60,7 +74,7 @@ impl Cinderblock {
     /// than those made there.
     #[must_use]
     pub fn open(program: &Path, folder: &Path, threads: Option<usize>) -> Self {
-        Self { program: program.to_owned(), folder: folder.to_owned(), threads, backups: 1_000_000 }
+        Self { program: program.to_owned(), folder: folder.to_owned(), threads, backups: 1_000_000, encrypted: false }
     }
 
     /// Backs up `source`; the new backup's id and what it took.
@@ -149,6 +163,9 @@ impl Cinderblock {
         ];
         if let Some(threads) = self.threads {
             command.extend(["--threads".into(), threads.to_string().into()]);
+        }
+        if self.encrypted {
+            command.extend(["--key-file".into(), self.folder.join("key").into()]);
         }
         command.extend(arguments);
         command

@@ -1,6 +1,7 @@
 //! The command line.
 
 pub mod cinder;
+pub mod keys;
 pub mod retention;
 mod storage;
 
@@ -72,6 +73,9 @@ pub struct Options {
     /// Tell more: the repository, the cache folder, the threads
     #[arg(short, long, global = true)]
     pub verbose: bool,
+
+    #[command(flatten)]
+    pub keys: keys::Keys,
 }
 
 #[derive(Debug, Subcommand)]
@@ -81,6 +85,12 @@ pub enum Command {
         /// Size of a chunk, the unit of deduplication: a power of two from 4KiB to 4MiB
         #[arg(long, value_name = "SIZE", default_value_t)]
         chunk_size: ChunkSize,
+        /// Encrypt everything, with a key that a passphrase or a key file opens; the file is made where it does not exist
+        #[arg(long, value_name = "passphrase|key-file", value_enum)]
+        encrypt: Option<keys::Encrypt>,
+        /// What people are to know the passphrase or key file by
+        #[arg(long, value_name = "TEXT", requires = "encrypt")]
+        label: Option<String>,
     },
     /// Back up a volume
     Backup(Backup),
@@ -129,11 +139,14 @@ pub enum Command {
     RebuildIndex,
     /// Free the space of what no backup needs any more, also while backups run
     Gc(Gc),
+    /// Say what opens an encrypted repository
+    #[command(subcommand)]
+    Key(keys::Command),
     /// List who is at work on the repository
     Sessions,
     /// Write and read OpenStack Cinder's own backups, and move them into and out of the repository
     #[command(subcommand)]
-    Cinder(cinder::Command),
+    Cinder(Box<cinder::Command>),
 }
 
 #[derive(Debug, Args)]
@@ -194,6 +207,9 @@ pub struct Copy {
     #[arg(long, value_name = "DIR|URL", value_parser = UrlParser(Place::new))]
     pub to: Place,
 
+    #[command(flatten)]
+    pub keys: keys::OtherKeys,
+
     /// All backups
     #[arg(long)]
     pub all: bool,
@@ -216,6 +232,9 @@ pub struct Repair {
     /// Another repository that may have what is lost
     #[arg(long, value_name = "DIR|URL", value_parser = UrlParser(Place::new))]
     pub from_repo: Option<Place>,
+
+    #[command(flatten)]
+    pub keys: keys::OtherKeys,
 
     /// Also read all data, to find what is damaged in it
     #[arg(long)]

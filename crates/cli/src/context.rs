@@ -15,6 +15,7 @@ use crate::arguments::Options;
 use crate::failure::Usage;
 use crate::output;
 use crate::progress::{Display, Phase, Spinner};
+use crate::secrets::Sources;
 use crate::signals::Signals;
 
 /// Threads that wait for requests, unless it is said how many.
@@ -48,18 +49,18 @@ impl<'a> Context<'a> {
 
     /// Opens the repository.
     pub fn repository(&self) -> anyhow::Result<Repository> {
-        self.open(self.place()?, self.options.memory / 4)
+        self.open(self.place()?, self.options.memory / 4, self.keys())
     }
 
     /// Opens the repository, and another one beside it; they share the memory of one.
-    pub fn two_repositories(&self, other: &Place) -> anyhow::Result<(Repository, Repository)> {
+    pub fn two_repositories(&self, other: &Place, keys: Sources) -> anyhow::Result<(Repository, Repository)> {
         let memory = self.options.memory / 8;
-        Ok((self.open(self.place()?, memory)?, self.open(other, memory)?))
+        Ok((self.open(self.place()?, memory, self.keys())?, self.open(other, memory, keys)?))
     }
 
     /// Opens the repository at a place.
-    pub fn repository_at(&self, place: &Place) -> anyhow::Result<Repository> {
-        self.open(place, self.options.memory / 4)
+    pub fn repository_at(&self, place: &Place, keys: Sources) -> anyhow::Result<Repository> {
+        self.open(place, self.options.memory / 4, keys)
     }
 
     /// The storage of a new repository; a folder is made where there is none.
@@ -78,7 +79,12 @@ impl<'a> Context<'a> {
         Arc::new(Limited::new(storage, Arc::clone(line)))
     }
 
-    fn open(&self, place: &Place, memory_bytes: usize) -> anyhow::Result<Repository> {
+    /// What opens the repository.
+    pub fn keys(&self) -> Sources<'_> {
+        self.options.keys.sources()
+    }
+
+    fn open(&self, place: &Place, memory_bytes: usize, keys: Sources) -> anyhow::Result<Repository> {
         let cache_folder = self.cache_folder()?;
         let storage = match cinderblock_remote::open(place, &cinderblock_remote::Settings::default()) {
             Err(RemoteError::Backend(BackendError::Folder { source, .. })) if source.kind() == ErrorKind::NotFound => {
@@ -87,7 +93,7 @@ impl<'a> Context<'a> {
             opened => opened?,
         };
         let options = OpenOptions { memory_bytes, ..OpenOptions::new(cache_folder) };
-        let repository = Repository::open(self.limited(storage), &options)?;
+        let repository = keys.open(self.limited(storage), options)?;
         self.detail(|| format!("repository {} at {}", repository.id(), repository.backend().location()));
         self.detail(|| format!("index in {}", repository.index_folder().display()));
         Ok(repository)

@@ -9,6 +9,7 @@ mod context;
 mod failure;
 mod output;
 mod progress;
+mod secrets;
 mod signals;
 mod streams;
 

@@ -7,7 +7,7 @@ use cinderblock_backend::{Backend, Faulty, Memory, Rule};
 use cinderblock_chunker::ChunkSize;
 use cinderblock_pipeline::{BackupOptions, CancelToken, Chunker, Control, Engine, Error, Parent, Settings, Source};
 use cinderblock_store::map::PieceContent;
-use cinderblock_store::pack::frame::{self, Compression};
+use cinderblock_store::pack::frame::Compression;
 use cinderblock_store::{BackupId, OpenOptions, Record, Repository, VolumeId};
 
 type Outcome = Result<(), Box<dyn std::error::Error>>;
@@ -71,7 +71,7 @@ fn read_back(repository: &Repository, record: &Record) -> Result<Vec<u8>, Box<dy
             let at = place.pack.directory().place(place.slot).ok_or("no such slot")?;
             repository.read_frame(&place.pack, at.frame, &mut stored, &mut plain)?;
             let bytes = &plain[at.offset as usize..][..at.length as usize];
-            assert!(frame::is_authentic(place.pack.content(), &id, bytes));
+            assert!(repository.ids().is_authentic(place.pack.content(), &id, bytes));
             volume[usize::try_from(piece.offset)?..][..bytes.len()].copy_from_slice(bytes);
         }
     }

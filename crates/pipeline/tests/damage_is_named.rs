@@ -250,7 +250,7 @@ fn a_record_that_is_damaged_is_named_and_no_other() {
     for (what, change) in changes {
         let family = family();
         let record = &family.backups[1].0;
-        let object = record.object().unwrap();
+        let object = family.fixture.repository.record_object(&record.volume, record.id).unwrap();
         family.fixture.change(&object, change);
         let report = family.fixture.verify_all();
         let [damaged] = report.damaged_backups.as_slice() else { panic!("{what}: {report:?}") };

@@ -38,7 +38,10 @@ fn a_chunk_that_is_shorter_or_longer_than_the_map_says() {
             let [damaged] = report.damaged_backups.as_slice() else { panic!("{report:?}") };
             let lost: Vec<_> = damaged.lost.iter().map(|extent| (extent.offset, extent.length)).collect();
             assert_eq!(lost, [(3000, claimed.into())]);
-            assert_eq!(report.damaged_objects[0].object, record.object().unwrap().as_str());
+            assert_eq!(
+                report.damaged_objects[0].object,
+                fixture.repository.record_object(&record.volume, record.id).unwrap().as_str()
+            );
         }
     }
 }

@@ -32,7 +32,6 @@
 mod aws;
 mod azure;
 mod bucket;
-mod container;
 mod containers;
 mod environment;
 mod error;
@@ -43,15 +42,16 @@ mod place;
 mod retry;
 mod root;
 mod runtime;
+mod service;
 mod settings;
 pub mod swift;
 
 pub use bucket::Bucket;
-pub use container::{Container, Service};
 pub use containers::Containers;
 pub use environment::Environment;
 pub use error::Error;
 pub use open::{create, open, open_in};
 pub use place::{Place, PlaceError};
 pub use root::Root;
+pub use service::{Container, Service};
 pub use settings::Settings;

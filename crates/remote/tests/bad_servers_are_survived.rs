@@ -13,7 +13,12 @@ fn name(text: &str) -> ObjectName {
 
 fn names(bucket: &dyn Backend, prefix: &str) -> Vec<String> {
     let mut names = Vec::new();
-    bucket.list(prefix, &mut |object| Ok(names.push(object.name.to_string()))).unwrap();
+    bucket
+        .list(prefix, &mut |object| {
+            names.push(object.name.to_string());
+            Ok(())
+        })
+        .unwrap();
     names
 }
 
@@ -254,7 +259,12 @@ fn keys_of_others_are_foreign_and_harm_nobody() {
     assert_eq!(names(&*bucket, ""), ["packs/ab/x"]);
     assert_eq!(names(&*bucket, "packs/a"), ["packs/ab/x"]);
     let mut foreign = Vec::new();
-    bucket.list_foreign("", &mut |name| Ok(foreign.push(name.to_string()))).unwrap();
+    bucket
+        .list_foreign("", &mut |name| {
+            foreign.push(name.to_string());
+            Ok(())
+        })
+        .unwrap();
     foreign.sort();
     let mut expected: Vec<String> = others.map(str::to_owned).to_vec();
     expected.sort();

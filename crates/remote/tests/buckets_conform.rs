@@ -32,7 +32,12 @@ fn prefixes_are_kept_apart() {
     }
     let seen = |bucket: &Bucket| {
         let mut names = Vec::new();
-        bucket.list("", &mut |object| Ok(names.push(object.name.to_string()))).unwrap();
+        bucket
+            .list("", &mut |object| {
+                names.push(object.name.to_string());
+                Ok(())
+            })
+            .unwrap();
         names.sort();
         names
     };
@@ -60,7 +65,12 @@ fn large_objects_go_up_in_parts(bucket: &dyn Backend) {
         assert_eq!(bucket.size(&name).unwrap(), len as u64);
         assert!(bucket.get(&name, len as u64).unwrap() == bytes);
         let mut listed = Vec::new();
-        bucket.list("large/", &mut |object| Ok(listed.push((object.name, object.size)))).unwrap();
+        bucket
+            .list("large/", &mut |object| {
+                listed.push((object.name, object.size));
+                Ok(())
+            })
+            .unwrap();
         assert_eq!(listed, [(name.clone(), len as u64)]);
         bucket.delete(&name).unwrap();
     }

@@ -37,7 +37,7 @@ impl Repository {
     /// # Errors
     /// [`Error::Damaged`], or what the storage says.
     pub fn check_segment(&self, id: SegmentId) -> Result<Vec<PackId>, Error> {
-        let (_, packs) = segment::read(&*self.backend, self.id(), id)?;
+        let (_, packs) = segment::read(&*self.backend, self.seal(), id)?;
         Ok(packs.iter().map(|pack| pack.id).collect())
     }
 
@@ -46,7 +46,7 @@ impl Repository {
     /// # Errors
     /// What the storage says.
     pub fn remove_damaged_segment(&self, id: SegmentId) -> Result<bool, Error> {
-        match segment::read(&*self.backend, self.id(), id) {
+        match segment::read(&*self.backend, self.seal(), id) {
             Err(error) if error.is_damage() => {
                 fence::delete(&*self.backend, &layout::segment(id)?)?;
                 Ok(true)
@@ -177,7 +177,7 @@ impl Repository {
             return Ok(());
         }
         for segment in self.list_segments()? {
-            let (session, packs) = match segment::read(&*self.backend, self.id(), segment) {
+            let (session, packs) = match segment::read(&*self.backend, self.seal(), segment) {
                 Ok(read) => read,
                 Err(error) if error.is_damage() => continue,
                 Err(error) => return Err(error),
@@ -186,7 +186,12 @@ impl Repository {
                 if !broken.remove(&pack.id) {
                     continue;
                 }
-                let pack = Arc::new(PackReader::of_summary(session, pack)?);
+                let pack = match PackReader::of_summary((&*self.backend, self.seal()), session, pack) {
+                    Ok(pack) => Arc::new(pack),
+                    // Its salt is gone too, and with that its frames.
+                    Err(error) if error.is_damage() => continue,
+                    Err(error) => return Err(error),
+                };
                 for (slot, id) in (0..).zip(pack.directory().ids()).filter(|(_, id)| wanted.contains(id)) {
                     visit(*id, Location { pack: Arc::clone(&pack), slot });
                 }

@@ -29,7 +29,7 @@ impl Repository {
         if let Some(pack) = self.neighbourhood.pack(id) {
             return Ok(pack);
         }
-        let pack = Arc::new(PackReader::open(&*self.backend, self.id(), id)?.without_hashes());
+        let pack = Arc::new(PackReader::open(&*self.backend, self.seal(), id)?.without_hashes());
         let notes = self.damage()?;
         self.neighbourhood.insert(Arc::clone(&pack), notes.get(&id));
         Ok(pack)
@@ -40,7 +40,7 @@ impl Repository {
     /// # Errors
     /// [`Error::PackMissing`], [`Error::Damaged`], or what the storage says.
     pub fn pack_with_hashes(&self, id: PackId) -> Result<PackReader, Error> {
-        PackReader::open(&*self.backend, self.id(), id)
+        PackReader::open(&*self.backend, self.seal(), id)
     }
 
     /// Opens the index, or makes it, as it would be when it is first needed: for who is going to need it and has something else to do meanwhile.
@@ -138,7 +138,8 @@ impl Repository {
     }
 
     /// Reads a frame of a pack and decompresses it into `plain`. The chunks in it are **not** checked yet: that is done
-    /// with [`frame::is_authentic`], chunk by chunk. `stored` is a buffer that is used again.
+    /// with [`Ids::is_authentic`](crate::Ids::is_authentic), chunk by chunk. `stored` is a buffer that is used again; it has the frame's
+    /// stored bytes afterwards, opened where they were sealed.
     ///
     /// # Errors
     /// [`Error::Damaged`], or what the storage says.
@@ -150,14 +151,16 @@ impl Repository {
         plain: &mut Vec<u8>,
     ) -> Result<(), Error> {
         let directory = pack.directory();
-        let (Some(entry), Some(offset)) = (directory.frames().get(number as usize), directory.frame_offset(number))
+        let (Some(entry), Some(range)) = (directory.frames().get(number as usize), directory.frame_range(number))
         else {
             return Err(Error::damaged(pack.object(), 0, format!("there is no frame {number}")));
         };
         stored.clear();
-        stored.resize(entry.stored_bytes as usize, 0);
-        self.backend.read_into(pack.object(), offset, stored)?;
-        frame::decode(pack.object(), offset, entry, stored, plain)
+        stored.resize((range.end - range.start) as usize, 0);
+        self.backend.read_into(pack.object(), range.start, stored)?;
+        pack.open_frame(number, stored)?;
+        stored.truncate(entry.stored_bytes as usize);
+        frame::decode(pack.object(), range.start, entry, stored, plain)
     }
 
     /// Reads the bytes of a chunk, or of a map node as it is stored, at one place, and checks them.
@@ -171,7 +174,7 @@ impl Repository {
         let (mut stored, mut plain) = (Vec::new(), Vec::new());
         self.read_frame(pack, place.frame, &mut stored, &mut plain)?;
         let bytes = plain.get(place.offset as usize..).and_then(|rest| rest.get(..place.length as usize));
-        match bytes.filter(|bytes| frame::is_authentic(pack.content(), id, bytes)) {
+        match bytes.filter(|bytes| self.ids().is_authentic(pack.content(), id, bytes)) {
             Some(bytes) => Ok(bytes.to_vec()),
             None => Err(wrong(directory.frame_offset(place.frame).unwrap_or(0))),
         }
@@ -203,7 +206,9 @@ impl Repository {
         let offset = pack.directory().frame_offset(place.frame).unwrap_or(0);
         let from = place.offset as usize;
         match plain.get(from..from + place.length as usize) {
-            Some(bytes) if frame::is_authentic(Content::Map, id, bytes) => Node::decode(pack.object().as_str(), bytes),
+            Some(bytes) if self.ids().is_authentic(Content::Map, id, bytes) => {
+                Node::decode(pack.object().as_str(), bytes)
+            }
             _ => Err(Error::damaged(pack.object(), offset, format!("map node {id} has other bytes"))),
         }
     }

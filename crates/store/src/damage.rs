@@ -14,12 +14,13 @@ use cinderblock_backend::Backend;
 use crate::codec;
 use crate::error::Error;
 use crate::fence;
-use crate::id::{PackId, RepositoryId, SessionId};
+use crate::id::{PackId, SessionId};
 use crate::layout;
 use crate::listing;
 use crate::object::{HEADER_BYTES, Header, Kind, get_envelope, put_envelope};
 use crate::pack::PACK_MAX_CHUNKS;
 use crate::repository::Repository;
+use crate::seal::Seal;
 
 /// How often a writer takes the next number because another one has taken it.
 const MAX_ATTEMPTS: usize = 100;
@@ -74,18 +75,19 @@ impl Note {
     fn put(
         &self,
         backend: &dyn Backend,
-        (repository, session): (RepositoryId, SessionId),
+        (seal, session): (&Seal, SessionId),
         pack: PackId,
         number: u32,
     ) -> Result<(), Error> {
-        let header = Header { kind: Kind::Damage, repository, id: *pack.as_bytes(), session };
-        put_envelope(backend, &layout::damage(pack, number)?, &header, &codec::encode("a damage note", self)?).map(drop)
+        let header = Header { kind: Kind::Damage, repository: seal.repository(), id: *pack.as_bytes(), session };
+        put_envelope(backend, seal, &layout::damage(pack, number)?, &header, &codec::encode("a damage note", self)?)
+            .map(drop)
     }
 
-    fn get(backend: &dyn Backend, repository: RepositoryId, pack: PackId, number: u32) -> Result<Self, Error> {
+    fn get(backend: &dyn Backend, seal: &Seal, pack: PackId, number: u32) -> Result<Self, Error> {
         let name = layout::damage(pack, number)?;
-        let (header, body) = get_envelope(backend, &name, Kind::Damage)?;
-        header.expect(name.as_str(), &[Kind::Damage], repository, *pack.as_bytes())?;
+        let (header, body) = get_envelope(backend, seal, &name, Kind::Damage)?;
+        header.expect(name.as_str(), &[Kind::Damage], seal.repository(), *pack.as_bytes())?;
         let note: Self = codec::decode(name.as_str(), HEADER_BYTES as u64, &body)?;
         let ascending = note.slots.is_sorted_by(|a, b| a < b);
         if !ascending || note.slots.last().is_some_and(|slot| *slot as usize >= PACK_MAX_CHUNKS) {
@@ -109,12 +111,12 @@ fn numbers(backend: &dyn Backend) -> Result<BTreeMap<PackId, Vec<u32>>, Error> {
 /// Calls `visit` for every note that is there, with its pack and number, read or not.
 fn each_note(
     backend: &dyn Backend,
-    repository: RepositoryId,
+    seal: &Seal,
     mut visit: impl FnMut(PackId, u32, Result<Note, Error>),
 ) -> Result<(), Error> {
     for (pack, numbers) in numbers(backend)? {
         for number in numbers {
-            match Note::get(backend, repository, pack, number) {
+            match Note::get(backend, seal, pack, number) {
                 Err(Error::Backend(error)) if error.is_not_found() => {}
                 Err(error)
                     if !error.is_damage()
@@ -130,9 +132,9 @@ fn each_note(
 }
 
 /// Reads all notes. One that cannot be read says nothing: what it noted is found again.
-fn read(backend: &dyn Backend, repository: RepositoryId) -> Result<Notes, Error> {
+fn read(backend: &dyn Backend, seal: &Seal) -> Result<Notes, Error> {
     let mut notes = Notes::new();
-    each_note(backend, repository, |pack, _, note| {
+    each_note(backend, seal, |pack, _, note| {
         if let Ok(note) = note {
             notes.entry(pack).or_default().add(&note.slots);
         }
@@ -142,9 +144,9 @@ fn read(backend: &dyn Backend, repository: RepositoryId) -> Result<Notes, Error>
 
 /// Why notes cannot be read, each with its pack and number. What such a note says is found again where the pack is read; until then
 /// a copy may count that is known to be wrong.
-pub(crate) fn unreadable(backend: &dyn Backend, repository: RepositoryId) -> Result<Vec<(PackId, u32, Error)>, Error> {
+pub(crate) fn unreadable(backend: &dyn Backend, seal: &Seal) -> Result<Vec<(PackId, u32, Error)>, Error> {
     let mut found = Vec::new();
-    each_note(backend, repository, |pack, number, note| match note {
+    each_note(backend, seal, |pack, number, note| match note {
         Ok(_) => {}
         Err(Error::Damaged { object, offset, reason }) => {
             let reason = format!(
@@ -180,7 +182,7 @@ impl Repository {
         if let Some(notes) = known() {
             return Ok(notes);
         }
-        let notes = Arc::new(read(self.backend(), self.id())?);
+        let notes = Arc::new(read(self.backend(), self.seal())?);
         self.take_notes(&notes);
         Ok(notes)
     }
@@ -243,7 +245,7 @@ impl Repository {
             let mut attempts = 0;
             loop {
                 (number, attempts) = (number.saturating_add(1), attempts + 1);
-                match note.put(self.backend(), (self.id(), session), pack, number) {
+                match note.put(self.backend(), (self.seal(), session), pack, number) {
                     Err(Error::Backend(error)) if error.is_already_exists() && attempts < MAX_ATTEMPTS => {}
                     other => break other?,
                 }
@@ -262,7 +264,7 @@ impl Repository {
     /// What the storage says.
     pub fn remove_damaged_notes(&self, is_noted: impl Fn(PackId) -> bool) -> Result<u64, Error> {
         let mut removed = 0;
-        for (pack, number, error) in unreadable(self.backend(), self.id())? {
+        for (pack, number, error) in unreadable(self.backend(), self.seal())? {
             if error.is_damage() && is_noted(pack) {
                 fence::delete(self.backend(), &layout::damage(pack, number)?)?;
                 removed += 1;
@@ -276,7 +278,7 @@ impl Repository {
     /// # Errors
     /// What the storage says.
     pub fn unreadable_notes(&self) -> Result<Vec<Error>, Error> {
-        Ok(unreadable(self.backend(), self.id())?.into_iter().map(|(_, _, error)| error).collect())
+        Ok(unreadable(self.backend(), self.seal())?.into_iter().map(|(_, _, error)| error).collect())
     }
 
     /// Removes notes of packs that are gone; how many.
@@ -301,9 +303,12 @@ impl Repository {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::id::RepositoryId;
     use cinderblock_backend::Memory;
 
-    const REPOSITORY: RepositoryId = RepositoryId::from_bytes([9; 16]);
+    fn seal() -> Seal {
+        Seal::none(RepositoryId::from_bytes([9; 16]))
+    }
     const SESSION: SessionId = SessionId::from_bytes([3; 16]);
     const PACK: PackId = PackId::from_bytes([1; 16]);
 
@@ -311,7 +316,7 @@ mod tests {
     fn golden_bytes() -> Result<(), Error> {
         let backend = Memory::new();
         let note = Note { found_at: -1, host: "h".to_owned(), slots: vec![0, 300] };
-        note.put(&backend, (REPOSITORY, SESSION), PACK, 7)?;
+        note.put(&backend, (&seal(), SESSION), PACK, 7)?;
         let bytes = backend.get(&layout::damage(PACK, 7)?, 1 << 20)?;
         let mut expected = b"CINDRBLK\x0a\x01\0\0\0\0\0\0".to_vec();
         expected.extend([9; 16]);
@@ -320,7 +325,7 @@ mod tests {
         expected.extend(b"\x01\x01h\x02\x00\xfb\x2c\x01");
         expected.extend(crate::object::checksum(&[&expected]));
         assert_eq!(bytes, expected);
-        assert_eq!(Note::get(&backend, REPOSITORY, PACK, 7)?, note);
+        assert_eq!(Note::get(&backend, &seal(), PACK, 7)?, note);
         Ok(())
     }
 
@@ -328,19 +333,19 @@ mod tests {
     fn a_note_of_every_slot_fits_and_notes_add_up() -> Result<(), Error> {
         let backend = Memory::new();
         let all = Note { found_at: 1, host: "h".repeat(255), slots: (0..PACK_MAX_CHUNKS as u32).collect() };
-        all.put(&backend, (REPOSITORY, SESSION), PACK, 1)?;
-        assert_eq!(read(&backend, REPOSITORY)?.get(&PACK).map(|wrong| wrong.slots.len()), Some(PACK_MAX_CHUNKS));
+        all.put(&backend, (&seal(), SESSION), PACK, 1)?;
+        assert_eq!(read(&backend, &seal())?.get(&PACK).map(|wrong| wrong.slots.len()), Some(PACK_MAX_CHUNKS));
         let other = PackId::from_bytes([2; 16]);
         for (number, slots) in [(1, vec![5]), (2, vec![4, 9]), (3, vec![9, 4]), (4, vec![PACK_MAX_CHUNKS as u32])] {
-            Note { slots, ..all.clone() }.put(&backend, (REPOSITORY, SESSION), other, number)?;
+            Note { slots, ..all.clone() }.put(&backend, (&seal(), SESSION), other, number)?;
         }
         let slots = BTreeSet::from([4, 5, 9]);
-        assert_eq!(read(&backend, REPOSITORY)?.get(&other), Some(&Wrong { whole: false, slots }), "two are no notes");
-        Note { slots: vec![], ..all }.put(&backend, (REPOSITORY, SESSION), other, 5)?;
-        let wrong = read(&backend, REPOSITORY)?.remove(&other).unwrap_or_default();
+        assert_eq!(read(&backend, &seal())?.get(&other), Some(&Wrong { whole: false, slots }), "two are no notes");
+        Note { slots: vec![], ..all }.put(&backend, (&seal(), SESSION), other, 5)?;
+        let wrong = read(&backend, &seal())?.remove(&other).unwrap_or_default();
         assert!(wrong.is_whole() && wrong.contains(6));
         assert_eq!(remove_notes(&backend, &HashSet::from([other]))?, 5);
-        assert_eq!(read(&backend, REPOSITORY)?.len(), 1);
+        assert_eq!(read(&backend, &seal())?.len(), 1);
         Ok(())
     }
 }

@@ -24,6 +24,8 @@ pub struct Descriptor {
     pub chunk_size: ChunkSize,
     /// When it was made.
     pub created_at: Timestamp,
+    /// Whether its objects are sealed.
+    pub encrypted: bool,
 }
 
 /// The JSON text. Unknown members are an error: they would mean something that this program does not do.
@@ -50,6 +52,9 @@ const FORMAT: &str = "cinderblock";
 /// What `encryption` says of a repository without.
 const NO_ENCRYPTION: &str = "none";
 
+/// And of one with: how objects are sealed.
+const AES_256_GCM: &str = "aes-256-gcm";
+
 impl Descriptor {
     pub(crate) fn encode(&self) -> Vec<u8> {
         let text = Text {
@@ -58,7 +63,7 @@ impl Descriptor {
             repository_id: self.repository.to_string(),
             chunk_size: self.chunk_size.bytes().into(),
             created_at: self.created_at.to_string(),
-            encryption: NO_ENCRYPTION.to_owned(),
+            encryption: if self.encrypted { AES_256_GCM } else { NO_ENCRYPTION }.to_owned(),
         };
         let mut bytes = serde_json::to_vec_pretty(&text).expect("strings and numbers are always JSON");
         bytes.push(b'\n');
@@ -83,14 +88,20 @@ impl Descriptor {
             });
         }
         let text: Text = serde_json::from_slice(bytes).map_err(|error| damaged(error.to_string()))?;
-        if text.encryption != NO_ENCRYPTION {
-            let reason = format!("the repository is encrypted ({:?})", text.encryption);
-            return Err(Error::Unsupported { object: object.to_owned(), reason });
-        }
+        let encrypted = match text.encryption.as_str() {
+            NO_ENCRYPTION => false,
+            AES_256_GCM => true,
+            other => {
+                let reason =
+                    format!("the repository is encrypted in a way that this program does not know ({other:?})");
+                return Err(Error::Unsupported { object: object.to_owned(), reason });
+            }
+        };
         Ok(Self {
             repository: text.repository_id.parse().map_err(|error: Error| damaged(error.to_string()))?,
             chunk_size: ChunkSize::new(text.chunk_size).map_err(|error| damaged(error.to_string()))?,
             created_at: text.created_at.parse().map_err(|_| damaged("created_at is not a time".to_owned()))?,
+            encrypted,
         })
     }
 
@@ -112,6 +123,7 @@ mod tests {
             repository: RepositoryId::from_bytes([7; 16]),
             chunk_size: ChunkSize::DEFAULT,
             created_at: Timestamp::from_microseconds(1_790_000_000_000_000),
+            encrypted: false,
         }
     }
 
@@ -128,6 +140,10 @@ mod tests {
 "#;
         assert_eq!(String::from_utf8_lossy(&descriptor().encode()), text);
         assert_eq!(Descriptor::decode(text.as_bytes())?, descriptor());
+        let encrypted = Descriptor { encrypted: true, ..descriptor() };
+        let text = text.replace("none", "aes-256-gcm");
+        assert_eq!(String::from_utf8_lossy(&encrypted.encode()), text);
+        assert_eq!(Descriptor::decode(text.as_bytes())?, encrypted);
         Ok(())
     }
 

@@ -3,7 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
-use crate::id::{BackupId, ChunkId, PackId, SessionId, VolumeId};
+use crate::id::{BackupId, ChunkId, KeySlotId, PackId, SessionId, VolumeId};
+use crate::key::Method;
 use crate::time::Timestamp;
 
 /// An error of the store. Every variant names what failed.
@@ -53,6 +54,59 @@ pub enum Error {
         /// What it needs.
         reason: String,
     },
+    /// The repository is encrypted, and nothing was given that opens it.
+    #[error("the repository at {location} is encrypted: it needs its passphrase or a key file")]
+    Locked {
+        /// Path or URL.
+        location: String,
+    },
+    /// No key slot opens with this secret.
+    #[error("no key of the repository at {location} opens with this {method}: check that it is the right one")]
+    WrongSecret {
+        /// Path or URL.
+        location: String,
+        /// What was given.
+        method: Method,
+    },
+    /// An encrypted repository has no key slot.
+    #[error("the repository at {location} is encrypted and has no key: restore the objects below keys/ from a copy")]
+    NoKeys {
+        /// Path or URL.
+        location: String,
+    },
+    /// A secret was given, or a key asked for, of a repository that is not encrypted.
+    #[error(
+        "the repository at {location} says that it is not encrypted: where it ought to be, somebody has replaced it; where not, give no \
+         passphrase and no key file"
+    )]
+    NotEncrypted {
+        /// Path or URL.
+        location: String,
+    },
+    /// What was given can't be a secret.
+    #[error("{reason}")]
+    BadSecret {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// There is no such key slot.
+    #[error("there is no key {id}: 'cinderblock key list' shows what there is")]
+    KeyNotFound {
+        /// What was asked for.
+        id: KeySlotId,
+    },
+    /// A key slot cannot be removed by who was let in by it.
+    #[error(
+        "key {id} is the one that the repository was opened with: open it with another one to remove this, or replace it with \
+         'cinderblock key rotate'"
+    )]
+    KeyInUse {
+        /// The slot.
+        id: KeySlotId,
+    },
+    /// The cipher refused to work.
+    #[error("the cipher failed")]
+    Cipher,
     /// An object's bytes are not what was written.
     #[error("{object} is damaged at byte {offset}: {reason}")]
     Damaged {

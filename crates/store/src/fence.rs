@@ -12,10 +12,11 @@ use cinderblock_backend::Backend;
 
 use crate::codec;
 use crate::error::Error;
-use crate::id::{RepositoryId, SessionId};
+use crate::id::SessionId;
 use crate::layout;
 use crate::listing;
 use crate::object::{Header, Kind, put_envelope};
+use crate::seal::Seal;
 use crate::time::Timestamp;
 
 /// What both say, for people; that they are there is what counts.
@@ -29,7 +30,7 @@ struct Notice {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Collector<'a> {
     pub backend: &'a dyn Backend,
-    pub repository: RepositoryId,
+    pub seal: &'a Seal,
     pub session: SessionId,
 }
 
@@ -43,8 +44,8 @@ impl Collector<'_> {
     ) -> Result<(), Error> {
         let notice =
             Notice { host: rustix::system::uname().nodename().to_string_lossy().into_owned(), at: now.microseconds() };
-        let header = Header { kind, repository: self.repository, id: *of.as_bytes(), session: self.session };
-        match put_envelope(self.backend, name, &header, &codec::encode("a fence", &notice)?) {
+        let header = Header { kind, repository: self.seal.repository(), id: *of.as_bytes(), session: self.session };
+        match put_envelope(self.backend, self.seal, name, &header, &codec::encode("a fence", &notice)?) {
             Err(Error::Backend(cinderblock_backend::Error::AlreadyExists { .. })) => Ok(()),
             other => other.map(drop),
         }
@@ -116,15 +117,13 @@ mod tests {
     use cinderblock_backend::Memory;
 
     use super::*;
+    use crate::id::RepositoryId;
 
     #[test]
     fn requests_are_each_collectors_own_and_tombstones_stay() -> Result<(), Error> {
         let backend = Memory::new();
-        let collector = |n| Collector {
-            backend: &backend,
-            repository: RepositoryId::from_bytes([9; 16]),
-            session: SessionId::from_bytes([n; 16]),
-        };
+        let seal = Seal::none(RepositoryId::from_bytes([9; 16]));
+        let collector = |n| Collector { backend: &backend, seal: &seal, session: SessionId::from_bytes([n; 16]) };
         let (session, now) = (SessionId::from_bytes([1; 16]), Timestamp::from_microseconds(5));
         assert!(!is_fenced(&backend, session)?);
         collector(2).fence(session, now)?;

@@ -2,10 +2,13 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use bincode::{Decode, Encode};
+use zeroize::Zeroizing;
 
 use crate::error::Error;
+use crate::pack::Content;
 use crate::random;
 
 /// Context of the key derivation that tells map nodes from chunks: a volume that holds the bytes of a node
@@ -98,13 +101,13 @@ hex_id!(
 );
 
 impl ChunkId {
-    /// The id of a chunk with these bytes.
+    /// The id of a chunk with these bytes in repositories that are not encrypted. Where one is at hand, its [`Ids`] know better.
     pub fn of(chunk: &[u8]) -> Self {
         Self(*blake3::hash(chunk).as_bytes())
     }
 
     /// The id of a map node with these encoded bytes: BLAKE3-256 in key-derivation mode, so that it never equals the
-    /// id of a chunk with the same bytes.
+    /// id of a chunk with the same bytes. In repositories that are not encrypted.
     pub fn of_node(node: &[u8]) -> Self {
         Self(blake3::derive_key(NODE_CONTEXT, node))
     }
@@ -113,6 +116,66 @@ impl ChunkId {
     pub(crate) fn prefix(&self) -> u64 {
         let [a, b, c, d, e, f, g, h, ..] = self.0;
         u64::from_le_bytes([a, b, c, d, e, f, g, h])
+    }
+}
+
+/// Names chunks and map nodes by their bytes: by a hash without a key or, in an encrypted repository, by two that are keyed, so that nobody
+/// can tell from an id whether a repository has bytes that are known.
+#[derive(Clone)]
+pub struct Ids(Option<Arc<IdKeys>>);
+
+struct IdKeys {
+    chunks: Zeroizing<[u8; 32]>,
+    nodes: Zeroizing<[u8; 32]>,
+}
+
+impl Ids {
+    /// Those of repositories that are not encrypted.
+    pub fn plain() -> Self {
+        Self(None)
+    }
+
+    pub(crate) fn keyed(chunks: Zeroizing<[u8; 32]>, nodes: Zeroizing<[u8; 32]>) -> Self {
+        Self(Some(Arc::new(IdKeys { chunks, nodes })))
+    }
+
+    /// Whether both give the same ids: of what two repositories have in common, one can then be found by what the other calls it.
+    pub fn agree_with(&self, other: &Self) -> bool {
+        match (&self.0, &other.0) {
+            (None, None) => true,
+            (Some(one), Some(other)) => one.chunks == other.chunks && one.nodes == other.nodes,
+            _ => false,
+        }
+    }
+
+    /// The id of a chunk with these bytes.
+    pub fn chunk(&self, bytes: &[u8]) -> ChunkId {
+        match &self.0 {
+            None => ChunkId::of(bytes),
+            Some(keys) => ChunkId(*blake3::keyed_hash(&keys.chunks, bytes).as_bytes()),
+        }
+    }
+
+    /// The id of a map node with these encoded bytes. It never equals that of a chunk with the same bytes.
+    pub fn node(&self, bytes: &[u8]) -> ChunkId {
+        match &self.0 {
+            None => ChunkId::of_node(bytes),
+            Some(keys) => ChunkId(*blake3::keyed_hash(&keys.nodes, bytes).as_bytes()),
+        }
+    }
+
+    /// Whether `bytes` are the chunk, or the map node, that `id` names.
+    pub fn is_authentic(&self, content: Content, id: &ChunkId, bytes: &[u8]) -> bool {
+        *id == match content {
+            Content::Data => self.chunk(bytes),
+            Content::Map => self.node(bytes),
+        }
+    }
+}
+
+impl fmt::Debug for Ids {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ids").field("keyed", &self.0.is_some()).finish()
     }
 }
 
@@ -135,6 +198,11 @@ random_id!(
 random_id!(
     /// Identity and name of a collection: a list of packs that are about to be deleted.
     CollectionId, "collection id"
+);
+
+random_id!(
+    /// Identity and name of a key slot.
+    KeySlotId, "key slot id"
 );
 
 random_id!(

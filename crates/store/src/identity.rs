@@ -72,13 +72,15 @@ mod tests {
     use super::*;
     use crate::id::{PackId, SessionId};
     use crate::object::{Kind, put_envelope};
+    use crate::seal::Seal;
 
     const OURS: RepositoryId = RepositoryId::from_bytes([1; 16]);
     const THEIRS: RepositoryId = RepositoryId::from_bytes([2; 16]);
 
     fn put(backend: &Memory, n: u8, repository: RepositoryId) -> Result<(), Error> {
         let header = Header { kind: Kind::DataPack, repository, id: [n; 16], session: SessionId::from_bytes([0; 16]) };
-        put_envelope(backend, &layout::pack(PackId::from_bytes([n; 16]))?, &header, &[]).map(drop)
+        put_envelope(backend, &Seal::none(repository), &layout::pack(PackId::from_bytes([n; 16]))?, &header, &[])
+            .map(drop)
     }
 
     #[test]

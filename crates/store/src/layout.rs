@@ -3,7 +3,7 @@
 use cinderblock_backend::ObjectName;
 
 use crate::error::Error;
-use crate::id::{BackupId, CollectionId, CursorId, PackId, SegmentId, SessionId, VolumeId};
+use crate::id::{BackupId, CollectionId, CursorId, KeySlotId, PackId, SegmentId, SessionId, VolumeId};
 
 /// The repository's descriptor, the only object that is text.
 pub(crate) const DESCRIPTOR: &str = "cinderblock.json";
@@ -17,10 +17,11 @@ pub(crate) const DAMAGE: &str = "damage/";
 pub(crate) const CURSORS: &str = "scrub/";
 pub(crate) const FENCES: &str = "fences/";
 pub(crate) const TOMBSTONES: &str = "tombstones/";
+pub(crate) const KEYS: &str = "keys/";
 
 /// What the names of a repository's objects begin with: all of them, and nobody else's.
-pub(crate) const ALL: [&str; 11] =
-    [DESCRIPTOR, PACKS, SEGMENTS, BACKUPS, SESSIONS, MARKS, COLLECTIONS, DAMAGE, CURSORS, FENCES, TOMBSTONES];
+pub(crate) const ALL: [&str; 12] =
+    [DESCRIPTOR, PACKS, SEGMENTS, BACKUPS, SESSIONS, MARKS, COLLECTIONS, DAMAGE, CURSORS, FENCES, TOMBSTONES, KEYS];
 
 fn name(text: String) -> Result<ObjectName, Error> {
     Ok(ObjectName::new(text)?)
@@ -40,8 +41,9 @@ pub(crate) fn segment(id: SegmentId) -> Result<ObjectName, Error> {
     name(format!("{SEGMENTS}{id}"))
 }
 
-pub(crate) fn record(volume: &VolumeId, id: BackupId) -> Result<ObjectName, Error> {
-    name(format!("{BACKUPS}{volume}/{id}"))
+/// `backups/<volume>/<backup id>`; the volume's part is a keyed hash where the repository is encrypted.
+pub(crate) fn record(volume_part: &str, id: BackupId) -> Result<ObjectName, Error> {
+    name(format!("{BACKUPS}{volume_part}/{id}"))
 }
 
 /// `sessions/<session id>/<number>`: a renewal is a new object with a higher number.
@@ -118,6 +120,17 @@ pub(crate) fn parse_cursor(object: &ObjectName) -> Option<CursorId> {
     (cursor(id).ok()?.as_str() == object.as_str()).then_some(id)
 }
 
+/// `keys/<key slot id>`: the key of an encrypted repository, wrapped.
+pub(crate) fn key_slot(id: KeySlotId) -> Result<ObjectName, Error> {
+    name(format!("{KEYS}{id}"))
+}
+
+/// The slot that an object under `keys/` is, if its name is a slot's.
+pub(crate) fn parse_key_slot(object: &ObjectName) -> Option<KeySlotId> {
+    let id: KeySlotId = object.file_name().parse().ok()?;
+    (key_slot(id).ok()?.as_str() == object.as_str()).then_some(id)
+}
+
 /// Beginning of the names of a backup's marks.
 pub(crate) fn marks_of(id: BackupId) -> String {
     format!("{MARKS}{id}/")
@@ -135,11 +148,12 @@ pub(crate) fn parse_segment(object: &ObjectName) -> Option<SegmentId> {
     (segment(id).ok()?.as_str() == object.as_str()).then_some(id)
 }
 
-/// The volume and backup of an object under `backups/`, if its name is a record's.
+/// The volume and backup of an object under `backups/`, if its name is a record's. In an encrypted repository what stands for the volume is not its
+/// id.
 pub(crate) fn parse_record(object: &ObjectName) -> Option<(VolumeId, BackupId)> {
     let (volume, id) = object.as_str().strip_prefix(BACKUPS)?.split_once('/')?;
     let (volume, id) = (VolumeId::new(volume).ok()?, id.parse().ok()?);
-    (record(&volume, id).ok()?.as_str() == object.as_str()).then_some((volume, id))
+    (record(volume.as_str(), id).ok()?.as_str() == object.as_str()).then_some((volume, id))
 }
 
 /// The backup and number of an object under `marks/`, if its name is a mark's.
@@ -162,7 +176,7 @@ mod tests {
         assert_eq!(segment_name.as_str(), "index/01010101010101010101010101010101");
         assert_eq!(parse_segment(&segment_name), Some(SegmentId::from_bytes([1; 16])));
         let (volume, id) = (VolumeId::new("vm-1")?, BackupId::from_bytes([2; 16]));
-        let record_name = record(&volume, id)?;
+        let record_name = record(volume.as_str(), id)?;
         assert_eq!(record_name.as_str(), "backups/vm-1/02020202-0202-0202-0202-020202020202");
         assert_eq!(parse_record(&record_name), Some((volume, id)));
         assert_eq!(
@@ -178,6 +192,9 @@ mod tests {
         let cursor_name = cursor(CursorId::from_bytes([4; 16]))?;
         assert_eq!(cursor_name.as_str(), "scrub/04040404040404040404040404040404");
         assert_eq!(parse_cursor(&cursor_name), Some(CursorId::from_bytes([4; 16])));
+        let slot_name = key_slot(KeySlotId::from_bytes([5; 16]))?;
+        assert_eq!(slot_name.as_str(), "keys/05050505050505050505050505050505");
+        assert_eq!(parse_key_slot(&slot_name), Some(KeySlotId::from_bytes([5; 16])));
         let last = mark(id, u32::MAX)?;
         assert_eq!(last.as_str(), "marks/02020202-0202-0202-0202-020202020202/4294967295");
         assert_eq!(parse_mark(&last), Some((id, u32::MAX)));

@@ -55,6 +55,7 @@ pub mod gc;
 mod id;
 mod identity;
 mod index;
+mod key;
 mod layout;
 mod listing;
 pub mod map;
@@ -69,18 +70,23 @@ mod repository;
 pub mod retention;
 mod sabotage;
 mod scrub;
+mod seal;
 mod segment;
 mod session;
 #[cfg(test)]
 mod simulation;
 mod time;
 mod usage;
+mod volume_names;
 
 pub use clock::{Clock, SystemClock};
 pub use damage::Wrong;
 pub use descriptor::{DESCRIPTOR_VERSION, Descriptor};
 pub use error::Error;
-pub use id::{BackupId, ChunkId, CollectionId, CursorId, PackId, RepositoryId, SegmentId, SessionId, VolumeId};
+pub use id::{
+    BackupId, ChunkId, CollectionId, CursorId, Ids, KeySlotId, PackId, RepositoryId, SegmentId, SessionId, VolumeId,
+};
+pub use key::{KeySlot, KeySlots, MAX_KEY_SLOTS, Method, Secret};
 pub use mark::{Damage, Mark, Marks};
 pub use object::{FORMAT_VERSION, Kind};
 pub use record::{Chunking, MAX_HINTS, MAX_VOLUME_BYTES, Record, Statistics, check_texts};

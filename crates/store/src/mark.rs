@@ -13,11 +13,12 @@ use cinderblock_backend::Backend;
 
 use crate::codec;
 use crate::error::Error;
-use crate::id::{BackupId, RepositoryId, SessionId, VolumeId};
+use crate::id::{BackupId, SessionId, VolumeId};
 use crate::layout;
 use crate::listing;
 use crate::object::{HEADER_BYTES, Header, Kind, get_envelope, put_envelope};
 use crate::repository::Repository;
+use crate::seal::Seal;
 use crate::time::Timestamp;
 use found::Found;
 
@@ -90,7 +91,7 @@ impl Mark {
         self.protected && self.protected_until.is_none_or(|until| now < until)
     }
 
-    fn write(&self, backend: &dyn Backend, repository: RepositoryId, id: BackupId, number: u32) -> Result<(), Error> {
+    fn write(&self, backend: &dyn Backend, seal: &Seal, id: BackupId, number: u32) -> Result<(), Error> {
         let damage = |damage: Damage| BodyDamage {
             chunks: damage.chunks,
             bytes: damage.bytes,
@@ -106,14 +107,14 @@ impl Mark {
         };
         // No session writes it: it refers to nothing that a collector could take away.
         let session = SessionId::from_bytes([0; 16]);
-        let header = Header { kind: Kind::Mark, repository, id: *id.as_bytes(), session };
-        put_envelope(backend, &layout::mark(id, number)?, &header, &codec::encode("a mark", &body)?).map(drop)
+        let header = Header { kind: Kind::Mark, repository: seal.repository(), id: *id.as_bytes(), session };
+        put_envelope(backend, seal, &layout::mark(id, number)?, &header, &codec::encode("a mark", &body)?).map(drop)
     }
 
-    fn read(backend: &dyn Backend, repository: RepositoryId, id: BackupId, number: u32) -> Result<Self, Error> {
+    fn read(backend: &dyn Backend, seal: &Seal, id: BackupId, number: u32) -> Result<Self, Error> {
         let name = layout::mark(id, number)?;
-        let (header, body) = get_envelope(backend, &name, Kind::Mark)?;
-        header.expect(name.as_str(), &[Kind::Mark], repository, *id.as_bytes())?;
+        let (header, body) = get_envelope(backend, seal, &name, Kind::Mark)?;
+        header.expect(name.as_str(), &[Kind::Mark], seal.repository(), *id.as_bytes())?;
         let body: Body = codec::decode(name.as_str(), HEADER_BYTES as u64, &body)?;
         let damage = |damage: BodyDamage| Damage {
             chunks: damage.chunks,
@@ -223,7 +224,7 @@ impl Repository {
                 Ok(name) => Error::damaged(name, 0, "no number is left above its own"),
                 Err(error) => error,
             })?;
-            match mark.write(&*self.backend, self.id(), id, number) {
+            match mark.write(&*self.backend, self.seal(), id, number) {
                 Err(Error::Backend(error)) if error.is_already_exists() => continue,
                 written => written?,
             }
@@ -245,7 +246,7 @@ impl Repository {
     }
 
     fn require_backup(&self, volume: &VolumeId, id: BackupId) -> Result<(), Error> {
-        match listing::exists(&*self.backend, &layout::record(volume, id)?)? {
+        match listing::exists(&*self.backend, &self.record_object(volume, id)?)? {
             true => Ok(()),
             false => Err(Error::BackupNotFound { text: id.to_string() }),
         }
@@ -271,9 +272,12 @@ impl Repository {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::id::RepositoryId;
     use cinderblock_backend::Memory;
 
-    const REPOSITORY: RepositoryId = RepositoryId::from_bytes([9; 16]);
+    fn seal() -> Seal {
+        Seal::none(RepositoryId::from_bytes([9; 16]))
+    }
     const ID: BackupId = BackupId::from_bytes([1; 16]);
 
     fn mark() -> Result<Mark, Error> {
@@ -290,7 +294,7 @@ mod tests {
     #[test]
     fn golden_bytes() -> Result<(), Error> {
         let backend = Memory::new();
-        mark()?.write(&backend, REPOSITORY, ID, 7)?;
+        mark()?.write(&backend, &seal(), ID, 7)?;
         let bytes = backend.get(&layout::mark(ID, 7)?, 1 << 20)?;
         let mut expected = b"CINDRBLK\x06\x01\0\0\0\0\0\0".to_vec();
         expected.extend([9; 16]);
@@ -299,23 +303,23 @@ mod tests {
         expected.extend(b"\x04vm-1\x01\x01\xfc\x80\x84\x1e\x00\x01\x03\xfc\x00\x80\x01\x00\x01\x04\x01h");
         expected.extend(crate::object::checksum(&[&expected]));
         assert_eq!(bytes, expected);
-        assert_eq!(Mark::read(&backend, REPOSITORY, ID, 7)?, mark()?);
+        assert_eq!(Mark::read(&backend, &seal(), ID, 7)?, mark()?);
 
         let plain = Mark { protected: false, protected_until: None, damaged: None, ..mark()? };
-        plain.write(&backend, REPOSITORY, ID, 8)?;
+        plain.write(&backend, &seal(), ID, 8)?;
         let bytes = backend.get(&layout::mark(ID, 8)?, 1 << 20)?;
         assert_eq!(bytes.get(64..bytes.len() - 32), Some(&b"\x04vm-1\x00\x00\x00\x04\x01h"[..]));
-        assert_eq!(Mark::read(&backend, REPOSITORY, ID, 8)?, plain);
+        assert_eq!(Mark::read(&backend, &seal(), ID, 8)?, plain);
         Ok(())
     }
 
     #[test]
     fn a_mark_under_another_backups_name_is_refused() -> Result<(), Error> {
         let (backend, other) = (Memory::new(), BackupId::from_bytes([2; 16]));
-        mark()?.write(&backend, REPOSITORY, ID, 1)?;
+        mark()?.write(&backend, &seal(), ID, 1)?;
         let bytes = backend.get(&layout::mark(ID, 1)?, 1 << 20)?;
         backend.put(&layout::mark(other, 1)?, &[&bytes])?;
-        assert!(matches!(Mark::read(&backend, REPOSITORY, other, 1), Err(Error::Damaged { .. })));
+        assert!(matches!(Mark::read(&backend, &seal(), other, 1), Err(Error::Damaged { .. })));
         Ok(())
     }
 

@@ -4,6 +4,7 @@ use cinderblock_backend::{Backend, ObjectName};
 
 use crate::error::Error;
 use crate::id::{RepositoryId, SessionId};
+use crate::seal::{NOT_SEALED, Part, SALT_BYTES, SEALED, Seal};
 
 /// Newest version of the binary objects that this program knows and the one that it writes.
 pub const FORMAT_VERSION: u8 = 1;
@@ -43,6 +44,8 @@ pub enum Kind {
     Damage = 10,
     /// How far the reading of all stored data has come.
     Cursor = 11,
+    /// The key of an encrypted repository, wrapped. Never sealed.
+    KeySlot = 12,
 }
 
 impl Kind {
@@ -50,6 +53,7 @@ impl Kind {
     /// ever writes, and little enough to be read by a process with the least memory.
     fn limit(self) -> u64 {
         match self {
+            Kind::KeySlot => 4 << 10,
             Kind::Session | Kind::Mark | Kind::Fence | Kind::Tombstone | Kind::Damage | Kind::Cursor => 64 << 10,
             _ => 16 << 20,
         }
@@ -68,6 +72,7 @@ impl Kind {
             Kind::Tombstone,
             Kind::Damage,
             Kind::Cursor,
+            Kind::KeySlot,
         ];
         kinds.into_iter().find(|kind| *kind as u8 == byte)
     }
@@ -90,20 +95,22 @@ fn array<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
 }
 
 impl Header {
-    pub(crate) fn encode(&self) -> [u8; HEADER_BYTES] {
+    /// The header of an object with this seal.
+    pub(crate) fn encode(&self, seal: u8) -> [u8; HEADER_BYTES] {
         let mut bytes = [0; HEADER_BYTES];
         bytes[0..8].copy_from_slice(&MAGIC);
         bytes[8] = self.kind as u8;
         bytes[9] = FORMAT_VERSION;
-        // 10: seal (0 = none), 11: flags, 12..16: reserved; all zero in what this version writes.
+        bytes[10] = seal;
+        // 11: flags, 12..16: reserved; all zero in what this version writes.
         bytes[16..32].copy_from_slice(self.repository.as_bytes());
         bytes[32..48].copy_from_slice(&self.id);
         bytes[48..64].copy_from_slice(self.session.as_bytes());
         bytes
     }
 
-    /// Reads the header at the start of `bytes`.
-    pub(crate) fn decode(object: &str, bytes: &[u8]) -> Result<Self, Error> {
+    /// Reads the header at the start of `bytes`, of an object that has one of these seals.
+    pub(crate) fn decode(object: &str, bytes: &[u8], seals: &[u8]) -> Result<Self, Error> {
         let short = || Error::damaged(object, bytes.len() as u64, "it ends within its header");
         let magic: [u8; 8] = array(bytes, 0).ok_or_else(short)?;
         if magic != MAGIC {
@@ -121,7 +128,14 @@ impl Header {
         if version == 0 {
             return Err(Error::damaged(object, 9, "format version 0 was never written"));
         }
-        if seal != 0 {
+        if !seals.contains(&seal) {
+            if seal == NOT_SEALED {
+                return Err(Error::damaged(
+                    object,
+                    10,
+                    "it is not sealed, and has no place in an encrypted repository",
+                ));
+            }
             return Err(Error::Unsupported {
                 object: object.to_owned(),
                 reason: format!("it is sealed (mode {seal})"),
@@ -142,7 +156,7 @@ impl Header {
     pub(crate) fn read(backend: &dyn Backend, name: &ObjectName) -> Result<Option<Self>, Error> {
         let mut bytes = [0; HEADER_BYTES];
         match backend.read_into(name, 0, &mut bytes).map_err(Error::from) {
-            Ok(()) => Ok(Self::decode(name.as_str(), &bytes).ok()),
+            Ok(()) => Ok(Self::decode(name.as_str(), &bytes, &[NOT_SEALED, SEALED]).ok()),
             Err(error) if error.is_damage() => Ok(None),
             Err(error) => Err(error),
         }
@@ -159,44 +173,95 @@ impl Header {
         if !kinds.contains(&self.kind) {
             return Err(Error::damaged(object, 8, format!("it is a {:?}, which does not belong here", self.kind)));
         }
-        if self.repository != repository {
-            return Err(Error::damaged(object, 16, format!("it belongs to repository {}", self.repository)));
-        }
+        self.expect_repository(object, repository)?;
         if self.id != id {
             return Err(Error::damaged(object, 32, "its id is not the one in its name"));
         }
         Ok(())
     }
+
+    fn expect_repository(&self, object: &str, repository: RepositoryId) -> Result<(), Error> {
+        if self.repository != repository {
+            return Err(Error::damaged(object, 16, format!("it belongs to repository {}", self.repository)));
+        }
+        Ok(())
+    }
 }
 
-/// Writes an envelope: header, body, BLAKE3 of both.
+/// Writes an envelope: header, body, BLAKE3 of both. Where the repository is encrypted the body is sealed, and bound to the whole name: not
+/// all of that is in the header. Its length in bytes.
 pub(crate) fn put_envelope(
     backend: &dyn Backend,
+    seal: &Seal,
     name: &ObjectName,
     header: &Header,
     body: &[u8],
 ) -> Result<u64, Error> {
-    let limit = header.kind.limit();
-    let header = header.encode();
-    let bytes = (header.len() + body.len() + CHECKSUM_BYTES) as u64;
-    if bytes > limit {
-        return Err(Error::TooLarge { what: "an object", bytes, limit });
+    let opening = seal.begin(header)?;
+    match opening.key {
+        None => put_checked(backend, name, header.kind, &[&opening.bytes, body]),
+        Some(key) => {
+            let mut sealed = body.to_vec();
+            key.seal(Part::Body, name.as_str().as_bytes(), &mut sealed)?;
+            put_checked(backend, name, header.kind, &[&opening.bytes, &sealed])
+        }
     }
-    let checksum = checksum(&[&header, body]);
-    backend.put(name, &[&header, body, &checksum])?;
+}
+
+/// Writes an object of these parts, with the checksum that ends it. Its length in bytes.
+pub(crate) fn put_checked(backend: &dyn Backend, name: &ObjectName, kind: Kind, parts: &[&[u8]]) -> Result<u64, Error> {
+    let bytes = (parts.iter().map(|part| part.len()).sum::<usize>() + CHECKSUM_BYTES) as u64;
+    if bytes > kind.limit() {
+        return Err(Error::TooLarge { what: "an object", bytes, limit: kind.limit() });
+    }
+    let checksum = checksum(parts);
+    let parts: Vec<&[u8]> = parts.iter().copied().chain([&checksum[..]]).collect();
+    backend.put(name, &parts)?;
     Ok(bytes)
 }
 
 /// Reads an envelope of a kind; the header and the verified body.
-pub(crate) fn get_envelope(backend: &dyn Backend, name: &ObjectName, kind: Kind) -> Result<(Header, Vec<u8>), Error> {
+pub(crate) fn get_envelope(
+    backend: &dyn Backend,
+    seal: &Seal,
+    name: &ObjectName,
+    kind: Kind,
+) -> Result<(Header, Vec<u8>), Error> {
     let bytes = backend.get(name, kind.limit())?;
-    open_envelope(name.as_str(), bytes)
+    open_envelope(seal, name.as_str(), bytes)
 }
 
-fn open_envelope(object: &str, mut bytes: Vec<u8>) -> Result<(Header, Vec<u8>), Error> {
-    let header = match Header::decode(object, &bytes) {
+fn open_envelope(seal: &Seal, object: &str, mut bytes: Vec<u8>) -> Result<(Header, Vec<u8>), Error> {
+    let header = check(object, &mut bytes, seal.accepts())?;
+    if !seal.is_sealed() {
+        bytes.drain(..HEADER_BYTES);
+        return Ok((header, bytes));
+    }
+    let Some(key) = seal.key_of(object, &bytes)? else { return Ok((header, bytes)) };
+    header.expect_repository(object, seal.repository())?;
+    let at = HEADER_BYTES + SALT_BYTES;
+    bytes.drain(..at);
+    key.open_vec((object, at as u64), Part::Body, object.as_bytes(), &mut bytes)?;
+    Ok((header, bytes))
+}
+
+/// Reads an object that ends with its checksum, which agrees; the header, and all before the checksum.
+pub(crate) fn get_checked(
+    backend: &dyn Backend,
+    seals: &[u8],
+    name: &ObjectName,
+    kind: Kind,
+) -> Result<(Header, Vec<u8>), Error> {
+    let mut bytes = backend.get(name, kind.limit())?;
+    let header = check(name.as_str(), &mut bytes, seals)?;
+    Ok((header, bytes))
+}
+
+/// Checks header and checksum, and takes the checksum off.
+fn check(object: &str, bytes: &mut Vec<u8>, seals: &[u8]) -> Result<Header, Error> {
+    let header = match Header::decode(object, bytes, seals) {
         // Every version ends its envelopes with the checksum: without it, this is damage and not something newer.
-        Err(Error::NewerFormat { .. } | Error::Unsupported { .. }) if !ends_with_checksum(&bytes) => {
+        Err(Error::NewerFormat { .. } | Error::Unsupported { .. }) if !ends_with_checksum(bytes) => {
             return Err(Error::damaged(object, 8, "its header and its checksum do not agree"));
         }
         other => other?,
@@ -209,8 +274,7 @@ fn open_envelope(object: &str, mut bytes: Vec<u8>) -> Result<(Header, Vec<u8>), 
         return Err(Error::damaged(object, content.len() as u64, "its checksum does not agree with its bytes"));
     }
     bytes.truncate(bytes.len() - CHECKSUM_BYTES);
-    bytes.drain(..HEADER_BYTES);
-    Ok((header, bytes))
+    Ok(header)
 }
 
 fn ends_with_checksum(bytes: &[u8]) -> bool {
@@ -240,8 +304,12 @@ mod tests {
         }
     }
 
+    fn seal() -> Seal {
+        Seal::none(RepositoryId::from_bytes([1; 16]))
+    }
+
     fn envelope(body: &[u8]) -> Vec<u8> {
-        let header = header().encode();
+        let header = header().encode(NOT_SEALED);
         [&header[..], body, &checksum(&[&header, body])].concat()
     }
 
@@ -251,20 +319,20 @@ mod tests {
         expected.extend([1; 16]);
         expected.extend([2; 16]);
         expected.extend([3; 16]);
-        assert_eq!(header().encode().to_vec(), expected);
+        assert_eq!(header().encode(NOT_SEALED).to_vec(), expected);
     }
 
     #[test]
     fn every_flipped_bit_is_noticed() -> Result<(), Error> {
         let good = envelope(b"body");
-        assert_eq!(open_envelope("x", good.clone())?, (header(), b"body".to_vec()));
+        assert_eq!(open_envelope(&seal(), "x", good.clone())?, (header(), b"body".to_vec()));
         for bit in 0..good.len() * 8 {
             let mut bad = good.clone();
             bad[bit / 8] ^= 1 << (bit % 8);
-            assert!(open_envelope("x", bad).is_err(), "bit {bit}");
+            assert!(open_envelope(&seal(), "x", bad).is_err(), "bit {bit}");
         }
         for length in 0..good.len() {
-            assert!(open_envelope("x", good[..length].to_vec()).is_err(), "length {length}");
+            assert!(open_envelope(&seal(), "x", good[..length].to_vec()).is_err(), "length {length}");
         }
         Ok(())
     }
@@ -276,11 +344,11 @@ mod tests {
         let end = bytes.len() - CHECKSUM_BYTES;
         let sum = checksum(&[&bytes[..end]]);
         bytes[end..].copy_from_slice(&sum);
-        assert!(matches!(open_envelope("x", bytes), Err(Error::NewerFormat { version: 2, .. })));
+        assert!(matches!(open_envelope(&seal(), "x", bytes), Err(Error::NewerFormat { version: 2, .. })));
         // A flipped bit in the version is damage.
         let mut bytes = envelope(b"");
         bytes[9] ^= 2;
-        assert!(matches!(open_envelope("x", bytes), Err(Error::Damaged { .. })));
+        assert!(matches!(open_envelope(&seal(), "x", bytes), Err(Error::Damaged { .. })));
     }
 
     #[test]

@@ -72,14 +72,19 @@ impl Repository {
         let from = directory.frame_offset(run.first).unwrap_or(0);
         let mut stored = vec![0; run.bytes as usize];
         self.backend.read_into(run.pack.object(), from, &mut stored)?;
-        let mut rest = stored.as_slice();
+        let mut rest = stored.as_mut_slice();
+        let mut at = from;
         for number in run.first..run.end {
             let Some(entry) = directory.frames().get(number as usize) else { break };
-            let Some((bytes, after)) = rest.split_at_checked(entry.stored_bytes as usize) else { break };
+            let Some(range) = directory.frame_range(number) else { break };
+            let Some((bytes, after)) = rest.split_at_mut_checked((range.end - range.start) as usize) else { break };
+            run.pack.open_frame(number, bytes)?;
+            let Some(bytes) = bytes.get(..entry.stored_bytes as usize) else { break };
             let mut plain = Vec::new();
-            frame::decode(run.pack.object(), from + (stored.len() - rest.len()) as u64, entry, bytes, &mut plain)?;
+            frame::decode(run.pack.object(), at, entry, bytes, &mut plain)?;
             self.nodes.put(run.pack.id(), number, plain);
             rest = after;
+            at = range.end;
         }
         Ok(())
     }
@@ -90,8 +95,8 @@ fn runs(mut frames: Vec<(Arc<PackReader>, u32)>) -> Vec<Run> {
     frames.sort_by_key(|(pack, number)| (pack.id(), *number));
     let mut runs: Vec<Run> = Vec::new();
     for (pack, number) in frames {
-        let Some(entry) = pack.directory().frames().get(number as usize) else { continue };
-        let bytes = u64::from(entry.stored_bytes);
+        let Some(range) = pack.directory().frame_range(number) else { continue };
+        let bytes = range.end - range.start;
         match runs.last_mut() {
             Some(run)
                 if run.pack.id() == pack.id()

@@ -8,10 +8,11 @@ use cinderblock_chunker::{ChunkSize, ContentParameters};
 
 use crate::codec;
 use crate::error::Error;
-use crate::id::{BackupId, PackId, RepositoryId, SessionId, VolumeId};
+use crate::id::{BackupId, PackId, SessionId, VolumeId};
 use crate::layout;
 use crate::map::{Node, Shape};
-use crate::object::{HEADER_BYTES, Header, Kind, checksum, get_envelope, put_envelope};
+use crate::object::{Header, Kind, checksum, get_checked, put_checked};
+use crate::seal::{Opening, Part, Seal, TAG_BYTES};
 use crate::time::Timestamp;
 
 /// Most packs that a record names as hints; beyond, it names none and readers use the index.
@@ -161,18 +162,26 @@ fn check_length(what: &'static str, text: Option<&str>, limit: usize) -> Result<
     }
 }
 
-/// The session that wrote the record of a backup, as its header says, unchecked. None where there is no record, or no header.
-pub(crate) fn writer(backend: &dyn Backend, volume: &VolumeId, id: BackupId) -> Result<Option<SessionId>, Error> {
-    Ok(Header::read(backend, &layout::record(volume, id)?)?.map(|header| header.session))
+/// The session that wrote the record of this name, as its header says, unchecked. None where there is no record, or no header.
+pub(crate) fn writer(backend: &dyn Backend, name: &ObjectName) -> Result<Option<SessionId>, Error> {
+    Ok(Header::read(backend, name)?.map(|header| header.session))
 }
 
 impl Record {
-    /// Name of its object in the repository.
-    pub fn object(&self) -> Result<ObjectName, Error> {
-        layout::record(&self.volume, self.id)
+    /// Writes it under this name; the length of the object in bytes.
+    pub(crate) fn write(&self, backend: &dyn Backend, seal: &Seal, name: &ObjectName) -> Result<u64, Error> {
+        let repository = seal.repository();
+        let header = Header { kind: Kind::Record, repository, id: *self.id.as_bytes(), session: self.session };
+        self.write_behind(backend, seal.begin(&header)?, name)
     }
 
-    pub(crate) fn write(&self, backend: &dyn Backend, repository: RepositoryId) -> Result<u64, Error> {
+    /// The same with this beginning.
+    pub(crate) fn write_behind(
+        &self,
+        backend: &dyn Backend,
+        Opening { bytes: beginning, key }: Opening,
+        name: &ObjectName,
+    ) -> Result<u64, Error> {
         check_texts(self.name.as_deref(), self.description.as_deref())?;
         let head = Head {
             volume: self.volume.clone(),
@@ -195,41 +204,55 @@ impl Record {
             map_packs: hints(&self.map_packs),
             map: self.map.encode(),
         };
-        let header = Header { kind: Kind::Record, repository, id: *self.id.as_bytes(), session: self.session };
         let head = codec::encode("a backup's record", &head)?;
         let length = (head.len() as u32).to_le_bytes();
-        let sum = checksum(&[&header.encode(), &length, &head]);
         let tail = codec::encode("a backup's record", &tail)?;
-        put_envelope(backend, &self.object()?, &header, &[&length[..], &head, &sum, &tail].concat())
+        let Some(key) = key else {
+            let sum = checksum(&[&beginning, &length, &head]);
+            return put_checked(backend, name, Kind::Record, &[&beginning, &length, &head, &sum, &tail]);
+        };
+        let (mut head, mut tail) = (head, tail);
+        key.seal(Part::Head, name.as_str().as_bytes(), &mut head)?;
+        key.seal(Part::Body, name.as_str().as_bytes(), &mut tail)?;
+        put_checked(backend, name, Kind::Record, &[&beginning, &length, &head, &tail])
     }
 
-    pub(crate) fn read(
-        backend: &dyn Backend,
-        repository: RepositoryId,
-        volume: &VolumeId,
-        id: BackupId,
-    ) -> Result<Self, Error> {
-        let name = layout::record(volume, id)?;
+    /// Reads and checks the record of this name.
+    pub(crate) fn read(backend: &dyn Backend, seal: &Seal, name: &ObjectName, id: BackupId) -> Result<Self, Error> {
         let object = name.as_str();
-        let (header, body) = match get_envelope(backend, &name, Kind::Record) {
+        let (header, mut bytes) = match get_checked(backend, seal.accepts(), name, Kind::Record) {
             Err(Error::Backend(error)) if error.is_not_found() => {
                 return Err(Error::BackupNotFound { text: id.to_string() });
             }
             other => other?,
         };
-        header.expect(object, &[Kind::Record], repository, *id.as_bytes())?;
-        let start = HEADER_BYTES + LENGTH_BYTES;
-        let short = || Error::damaged(object, HEADER_BYTES as u64, "the length of its first part is wrong");
-        let (length, rest) = body.split_first_chunk::<LENGTH_BYTES>().ok_or_else(short)?;
-        let (first, rest) = rest.split_at_checked(u32::from_le_bytes(*length) as usize).ok_or_else(short)?;
-        let (sum, last) = rest.split_at_checked(CHECKSUM_BYTES).ok_or_else(short)?;
-        if checksum(&[&header.encode(), length, first]) != *sum {
-            return Err(Error::damaged(object, start as u64, "the checksum of its first part does not agree"));
-        }
+        header.expect(object, &[Kind::Record], seal.repository(), *id.as_bytes())?;
+        let key = seal.key_of(object, &bytes)?;
+        let before = seal.beginning_bytes();
+        let start = before + LENGTH_BYTES;
+        let short = || Error::damaged(object, before as u64, "the length of its first part is wrong");
+        let (beginning, rest) = bytes.split_at_mut_checked(start).ok_or_else(short)?;
+        let length = beginning.get(before..).and_then(|length| length.try_into().ok()).ok_or_else(short)?;
+        let length = u32::from_le_bytes(length) as usize;
+        let end = length.checked_add(if key.is_some() { TAG_BYTES } else { 0 }).ok_or_else(short)?;
+        let (first, rest) = rest.split_at_mut_checked(end).ok_or_else(short)?;
+        let at = (start + end) as u64;
+        let (first, at, last): (&[u8], u64, &[u8]) = match key {
+            Some(key) => {
+                let first = key.open((object, start as u64), Part::Head, object.as_bytes(), first)?;
+                (first, at, key.open((object, at), Part::Body, object.as_bytes(), rest)?)
+            }
+            None => {
+                let (sum, last) = rest.split_at_checked(CHECKSUM_BYTES).ok_or_else(short)?;
+                if checksum(&[beginning, first]) != *sum {
+                    return Err(Error::damaged(object, start as u64, "the checksum of its first part does not agree"));
+                }
+                (first, at + CHECKSUM_BYTES as u64, last)
+            }
+        };
         let head: Head = codec::decode(object, start as u64, first)?;
-        let at = (start + first.len() + CHECKSUM_BYTES) as u64;
         let tail: Tail = codec::decode(object, at, last)?;
-        if head.volume != *volume {
+        if layout::record(&seal.volume_part(&head.volume), id)? != *name {
             return Err(Error::damaged(object, start as u64, format!("it is a backup of volume {}", head.volume)));
         }
         if head.volume_bytes > MAX_READABLE_BYTES {
@@ -277,13 +300,14 @@ impl Record {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::id::ChunkId;
+    use crate::id::RepositoryId;
     use crate::map::Item;
     use cinderblock_backend::Memory;
 
-    fn record() -> Result<Record, Error> {
+    pub(crate) fn record() -> Result<Record, Error> {
         Ok(Record {
             id: BackupId::from_bytes([1; 16]),
             volume: VolumeId::new("vm-1")?,
@@ -312,10 +336,11 @@ mod tests {
     #[test]
     fn golden_bytes() -> Result<(), Error> {
         let backend = Memory::new();
-        let repository = RepositoryId::from_bytes([9; 16]);
+        let seal = Seal::none(RepositoryId::from_bytes([9; 16]));
         let record = record()?;
-        record.write(&backend, repository)?;
-        let bytes = backend.get(&record.object()?, 1 << 20)?;
+        let name = layout::record("vm-1", record.id)?;
+        record.write(&backend, &seal, &name)?;
+        let bytes = backend.get(&name, 1 << 20)?;
         let mut head = b"\x04vm-1\xfc\x80\x84\x1e\x00\xfc\x00\x00\x01\x00\x01\x01n\x00\x01".to_vec();
         head.extend([2; 16]);
         head.extend(b"\x00\xfb\x00\x80\x06zstd:1\xfb\x2c\x01\x00\x00\x01\x00\x01\x00\x01\x01k\x01\x05");
@@ -331,20 +356,21 @@ mod tests {
         expected.extend(map);
         expected.extend(checksum(&[&expected]));
         assert_eq!(bytes, expected);
-        assert_eq!(Record::read(&backend, repository, &record.volume, record.id)?, record);
+        assert_eq!(Record::read(&backend, &seal, &name, record.id)?, record);
         Ok(())
     }
 
     #[test]
     fn a_record_under_another_volumes_name_is_refused() -> Result<(), Error> {
         let backend = Memory::new();
-        let repository = RepositoryId::from_bytes([9; 16]);
+        let seal = Seal::none(RepositoryId::from_bytes([9; 16]));
         let record = record()?;
-        record.write(&backend, repository)?;
-        let bytes = backend.get(&record.object()?, 1 << 20)?;
-        let other = VolumeId::new("other")?;
-        backend.put(&layout::record(&other, record.id)?, &[&bytes])?;
-        assert!(matches!(Record::read(&backend, repository, &other, record.id), Err(Error::Damaged { .. })));
+        let name = layout::record("vm-1", record.id)?;
+        record.write(&backend, &seal, &name)?;
+        let bytes = backend.get(&name, 1 << 20)?;
+        let other = layout::record("other", record.id)?;
+        backend.put(&other, &[&bytes])?;
+        assert!(matches!(Record::read(&backend, &seal, &other, record.id), Err(Error::Damaged { .. })));
         Ok(())
     }
 }

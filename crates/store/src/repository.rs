@@ -12,15 +12,18 @@ use crate::damage::Known;
 use crate::descriptor::Descriptor;
 use crate::error::Error;
 use crate::fence;
-use crate::id::{BackupId, PackId, RepositoryId, SegmentId, VolumeId};
+use crate::id::{BackupId, Ids, KeySlotId, PackId, RepositoryId, SegmentId, VolumeId};
 use crate::index::{self, Index, Neighbourhood};
+use crate::key::{self, Secret, Unlocked};
 use crate::layout;
 use crate::listing;
 use crate::node_cache::NodeCache;
 use crate::pack::{Content, PackReader};
 use crate::record::Record;
 use crate::sabotage::{Step, skips};
+use crate::seal::{Keys, Seal};
 use crate::time::Timestamp;
+use crate::volume_names::VolumeNames;
 
 /// Where a chunk (or map node) is.
 #[derive(Clone, Debug)]
@@ -40,6 +43,8 @@ pub struct OpenOptions {
     pub memory_bytes: usize,
     /// Where the time is taken from.
     pub clock: Arc<dyn Clock>,
+    /// What opens it, where it is encrypted.
+    pub secret: Option<Secret>,
     /// Keeps the index in memory: a simulation makes many.
     #[cfg(test)]
     pub(crate) index_in_memory: bool,
@@ -52,17 +57,23 @@ impl OpenOptions {
             cache_folder: cache_folder.into(),
             memory_bytes: 48 << 20,
             clock: Arc::new(SystemClock),
+            secret: None,
             #[cfg(test)]
             index_in_memory: false,
         }
     }
 }
 
-/// An open repository. Opening reads its descriptor and nothing else: the index is opened when it is first needed.
+/// An open repository. Opening reads its descriptor, where it is encrypted its key slots, and nothing else: the index is opened when it is first needed.
 #[derive(Debug)]
 pub struct Repository {
     pub(crate) backend: Arc<dyn Backend>,
     descriptor: Descriptor,
+    seal: Seal,
+    ids: Ids,
+    /// The keys, and the slot that gave them.
+    unlocked: Option<(Arc<Keys>, KeySlotId)>,
+    pub(crate) volume_names: VolumeNames,
     clock: Arc<dyn Clock>,
     #[cfg(test)]
     index_in_memory: bool,
@@ -118,6 +129,23 @@ impl Repository {
     /// # Errors
     /// [`Error::AlreadyARepository`], [`Error::NotEmpty`], or what the storage says.
     pub fn create(backend: &dyn Backend, chunk_size: ChunkSize) -> Result<RepositoryId, Error> {
+        Self::make(backend, chunk_size, None)
+    }
+
+    /// Makes an encrypted repository, with a random key that this secret opens. `label` tells people which secret it is.
+    ///
+    /// # Errors
+    /// As [`Self::create`]; [`Error::TooLarge`] for a label above 255 bytes; [`Error::Random`].
+    pub fn create_encrypted(
+        backend: &dyn Backend,
+        chunk_size: ChunkSize,
+        secret: &Secret,
+        label: &str,
+    ) -> Result<RepositoryId, Error> {
+        Self::make(backend, chunk_size, Some((secret, label)))
+    }
+
+    fn make(backend: &dyn Backend, chunk_size: ChunkSize, key: Option<(&Secret, &str)>) -> Result<RepositoryId, Error> {
         let name = layout::descriptor()?;
         let taken = || Error::AlreadyARepository { location: backend.location() };
         if listing::exists(backend, &name)? {
@@ -126,25 +154,53 @@ impl Repository {
         if listing::any(backend, "")?.is_some() {
             return Err(Error::NotEmpty { location: backend.location() });
         }
-        let descriptor = Descriptor { repository: RepositoryId::random()?, chunk_size, created_at: Timestamp::now() };
-        match backend.put(&name, &[&descriptor.encode()]) {
-            Ok(()) => Ok(descriptor.repository),
+        let repository = RepositoryId::random()?;
+        // First: a repository that is there can be opened.
+        let slot = key.map(|(secret, label)| key::create(backend, repository, secret, label)).transpose()?;
+        let created_at = Timestamp::now();
+        let descriptor = Descriptor { repository, chunk_size, created_at, encrypted: slot.is_some() };
+        let put = backend.put(&name, &[&descriptor.encode()]);
+        if let (Err(_), Some(slot)) = (&put, slot) {
+            // Another one's repository has no use for it. Where it can't be removed, it opens nothing.
+            let _ = backend.delete(&layout::key_slot(slot)?);
+        }
+        match put {
+            Ok(()) => Ok(repository),
             Err(cinderblock_backend::Error::AlreadyExists { .. }) => Err(taken()),
             Err(error) => Err(error.into()),
         }
     }
 
-    /// Opens a repository.
+    /// Opens a repository. Where it is encrypted, its key slots are read, and the secret is tried on them: with a passphrase that
+    /// takes some tenths of a second, and 64 MiB of memory, for each.
     ///
     /// # Errors
-    /// [`Error::NotARepository`], [`Error::NewerFormat`], or what the storage says.
+    /// [`Error::NotARepository`], [`Error::NewerFormat`]; [`Error::Locked`] where there is no secret, [`Error::WrongSecret`] where it opens no
+    /// slot, [`Error::NotEncrypted`] where there is one and nothing to open; or what the storage says.
     pub fn open(backend: Arc<dyn Backend>, options: &OpenOptions) -> Result<Self, Error> {
         let descriptor = Descriptor::load(&*backend)?;
+        let location = || backend.location();
+        let unlocked = match (&options.secret, descriptor.encrypted) {
+            (None, false) => None,
+            (None, true) => return Err(Error::Locked { location: location() }),
+            // What was to be secret would be written for all to read.
+            (Some(_), false) => return Err(Error::NotEncrypted { location: location() }),
+            (Some(secret), true) => Some(key::unlock(&*backend, descriptor.repository, secret)?),
+        };
+        let unlocked = unlocked.map(|Unlocked { keys, slot }| (Arc::new(keys), slot));
+        let seal = match &unlocked {
+            None => Seal::none(descriptor.repository),
+            Some((keys, _)) => Seal::new(descriptor.repository, Arc::clone(keys)),
+        };
         let memory_bytes = options.memory_bytes.max(8 << 20);
         Ok(Self {
             backend,
             index_folder: options.cache_folder.join(descriptor.repository.to_string()),
             descriptor,
+            ids: seal.ids(),
+            seal,
+            unlocked,
+            volume_names: VolumeNames::default(),
             clock: Arc::clone(&options.clock),
             #[cfg(test)]
             index_in_memory: options.index_in_memory,
@@ -169,6 +225,22 @@ impl Repository {
         self.descriptor.repository
     }
 
+    /// What names its chunks and map nodes.
+    pub fn ids(&self) -> &Ids {
+        &self.ids
+    }
+
+    /// What its objects are written and read with.
+    pub(crate) fn seal(&self) -> &Seal {
+        &self.seal
+    }
+
+    /// Its keys, and the slot that gave them.
+    pub(crate) fn unlocked(&self) -> Result<(&Keys, KeySlotId), Error> {
+        let unlocked = self.unlocked.as_ref().map(|(keys, slot)| (&**keys, *slot));
+        unlocked.ok_or_else(|| Error::NotEncrypted { location: self.backend.location() })
+    }
+
     pub(crate) fn clock(&self) -> &dyn Clock {
         &*self.clock
     }
@@ -188,23 +260,6 @@ impl Repository {
         &self.index_folder
     }
 
-    /// Ids of all backups, or of one volume's, in no particular order.
-    ///
-    /// # Errors
-    /// What the storage says.
-    pub fn backups(&self, volume: Option<&VolumeId>) -> Result<Vec<(VolumeId, BackupId)>, Error> {
-        let prefix = match volume {
-            Some(volume) => format!("{}{volume}/", layout::BACKUPS),
-            None => layout::BACKUPS.to_owned(),
-        };
-        let mut found = Vec::new();
-        self.backend.list(&prefix, &mut |info| {
-            found.extend(layout::parse_record(&info.name));
-            Ok(())
-        })?;
-        Ok(found)
-    }
-
     /// Reads a backup's record.
     ///
     /// # Errors
@@ -221,11 +276,12 @@ impl Repository {
 
     /// Reads a record, whether it counts or not.
     pub(crate) fn unchecked_record(&self, volume: &VolumeId, id: BackupId) -> Result<Record, Error> {
-        let record = Record::read(&*self.backend, self.id(), volume, id)?;
+        let name = self.record_object(volume, id)?;
+        let record = Record::read(&*self.backend, self.seal(), &name, id)?;
         let chunk_bytes = self.descriptor.chunk_size.bytes();
         if record.chunk_bytes != chunk_bytes {
             let reason = format!("its chunk size is {} bytes, the repository's {chunk_bytes}", record.chunk_bytes);
-            return Err(Error::damaged(record.object()?, 0, reason));
+            return Err(Error::damaged(name, 0, reason));
         }
         Ok(record)
     }
@@ -295,7 +351,7 @@ impl Repository {
         {
             return Err(Error::Protected { backup: id, volume: volume.clone(), until: mark.protected_until });
         }
-        match self.backend.delete(&layout::record(volume, id)?) {
+        match self.backend.delete(&self.record_object(volume, id)?) {
             Err(error) if error.is_not_found() => return Err(Error::BackupNotFound { text: id.to_string() }),
             other => other?,
         }
@@ -328,11 +384,11 @@ impl Repository {
     fn open_index(&self) -> Result<OpenIndex, Error> {
         #[cfg(test)]
         if self.index_in_memory {
-            let index = index::memory::MemoryIndex::load(&*self.backend, self.id(), &*self.damage()?)?;
+            let index = index::memory::MemoryIndex::load(&*self.backend, self.seal(), &*self.damage()?)?;
             return Ok(Some(Arc::new(index)));
         }
         let database =
-            index::open(&self.index_folder, self.id(), (&*self.backend, &*self.damage()?), self.memory_bytes / 4)?;
+            index::open(&self.index_folder, self.seal(), (&*self.backend, &*self.damage()?), self.memory_bytes / 4)?;
         Ok(database.map(|database| Arc::new(database) as Arc<dyn Index>))
     }
 
@@ -367,7 +423,7 @@ impl Repository {
             return Ok(RebuildReport::default());
         }
         let outcome =
-            index::rebuild(&self.index_folder, self.id(), (&*self.backend, &*self.damage()?), self.memory_bytes / 4)?;
+            index::rebuild(&self.index_folder, self.seal(), (&*self.backend, &*self.damage()?), self.memory_bytes / 4)?;
         let unreadable_segments = outcome.unreadable_segments.iter().map(|(id, _)| *id).collect();
         let segments = outcome.unreadable_segments.into_iter().map(|(_, error)| error);
         let packs = outcome.unreadable_packs.into_iter().map(|(_, error)| error);

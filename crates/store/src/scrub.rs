@@ -13,10 +13,11 @@ use cinderblock_backend::Backend;
 use crate::codec;
 use crate::error::Error;
 use crate::fence;
-use crate::id::{CursorId, PackId, RepositoryId, SessionId};
+use crate::id::{CursorId, PackId, SessionId};
 use crate::layout;
 use crate::object::{HEADER_BYTES, Header, Kind, get_envelope, put_envelope};
 use crate::repository::Repository;
+use crate::seal::Seal;
 use crate::time::Timestamp;
 
 /// How far the reading of all stored data has come.
@@ -81,7 +82,7 @@ impl Scrub {
         (self.rounds, self.position).cmp(&(other.rounds, other.position))
     }
 
-    fn put(&self, backend: &dyn Backend, repository: RepositoryId, id: CursorId) -> Result<(), Error> {
+    fn put(&self, backend: &dyn Backend, seal: &Seal, id: CursorId) -> Result<(), Error> {
         let body = Body {
             rounds: self.rounds,
             began_at: self.began_at.microseconds(),
@@ -94,14 +95,14 @@ impl Scrub {
         };
         // No session writes it: it refers to nothing that a collector could take away.
         let session = SessionId::from_bytes([0; 16]);
-        let header = Header { kind: Kind::Cursor, repository, id: *id.as_bytes(), session };
-        put_envelope(backend, &layout::cursor(id)?, &header, &codec::encode("a cursor", &body)?).map(drop)
+        let header = Header { kind: Kind::Cursor, repository: seal.repository(), id: *id.as_bytes(), session };
+        put_envelope(backend, seal, &layout::cursor(id)?, &header, &codec::encode("a cursor", &body)?).map(drop)
     }
 
-    fn get(backend: &dyn Backend, repository: RepositoryId, id: CursorId) -> Result<Self, Error> {
+    fn get(backend: &dyn Backend, seal: &Seal, id: CursorId) -> Result<Self, Error> {
         let name = layout::cursor(id)?;
-        let (header, body) = get_envelope(backend, &name, Kind::Cursor)?;
-        header.expect(name.as_str(), &[Kind::Cursor], repository, *id.as_bytes())?;
+        let (header, body) = get_envelope(backend, seal, &name, Kind::Cursor)?;
+        header.expect(name.as_str(), &[Kind::Cursor], seal.repository(), *id.as_bytes())?;
         let body: Body = codec::decode(name.as_str(), HEADER_BYTES as u64, &body)?;
         Ok(Self {
             rounds: body.rounds,
@@ -119,13 +120,13 @@ impl Scrub {
 type Listed = (CursorId, Result<Scrub, Error>);
 
 /// The cursors that there are.
-fn list(backend: &dyn Backend, repository: RepositoryId) -> Result<Vec<Listed>, Error> {
+fn list(backend: &dyn Backend, seal: &Seal) -> Result<Vec<Listed>, Error> {
     let mut ids: Vec<CursorId> = Vec::new();
     backend.list(layout::CURSORS, &mut |info| {
         ids.extend(layout::parse_cursor(&info.name));
         Ok(())
     })?;
-    let read = ids.into_iter().map(|id| (id, Scrub::get(backend, repository, id)));
+    let read = ids.into_iter().map(|id| (id, Scrub::get(backend, seal, id)));
     // One that went since was not the furthest.
     let gone = |scrub: &Result<Scrub, Error>| matches!(scrub, Err(Error::Backend(error)) if error.is_not_found());
     Ok(read.filter(|(_, scrub)| !gone(scrub)).collect())
@@ -138,7 +139,7 @@ impl Repository {
     /// What the storage says when it is to list the cursors.
     pub fn scrubs(&self) -> Result<Scrubs, Error> {
         let mut found = Scrubs::default();
-        for (_, scrub) in list(self.backend(), self.id())? {
+        for (_, scrub) in list(self.backend(), self.seal())? {
             match scrub {
                 Ok(scrub) if found.furthest.as_ref().is_none_or(|best| best.compare(&scrub).is_lt()) => {
                     found.furthest = Some(scrub);
@@ -157,12 +158,12 @@ impl Repository {
     /// What the storage says.
     pub fn put_scrub(&self, scrub: &Scrub) -> Result<(), Error> {
         self.check_identity()?;
-        let found = list(self.backend(), self.id())?;
+        let found = list(self.backend(), self.seal())?;
         if found.iter().any(|(_, other)| other.as_ref().is_ok_and(|other| other.compare(scrub).is_gt())) {
             return Ok(());
         }
         let id = CursorId::random()?;
-        scrub.put(self.backend(), self.id(), id)?;
+        scrub.put(self.backend(), self.seal(), id)?;
         for (other, _) in found.into_iter().filter(|(_, other)| match other {
             Ok(_) => true,
             // A newer program's is not this one's to remove, and another time one may be read that can't be now.
@@ -183,9 +184,12 @@ mod tests {
     use cinderblock_chunker::ChunkSize;
 
     use super::*;
+    use crate::id::RepositoryId;
     use crate::repository::OpenOptions;
 
-    const REPOSITORY: RepositoryId = RepositoryId::from_bytes([9; 16]);
+    fn seal() -> Seal {
+        Seal::none(RepositoryId::from_bytes([9; 16]))
+    }
 
     fn at(microseconds: i64) -> Timestamp {
         Timestamp::from_microseconds(microseconds)
@@ -216,7 +220,7 @@ mod tests {
         let (backend, id) = (Memory::new(), CursorId::from_bytes([4; 16]));
         let last_round = Some(Round { began_at: at(-1), ended_at: at(1) });
         let written = Scrub { last_round, covered_bytes: 200, written_at: at(6), ..scrub(2, Some(7)) };
-        written.put(&backend, REPOSITORY, id)?;
+        written.put(&backend, &seal(), id)?;
         let bytes = backend.get(&layout::cursor(id)?, 1 << 20)?;
         let mut expected = b"CINDRBLK\x0b\x01\0\0\0\0\0\0".to_vec();
         expected.extend([9; 16]);
@@ -230,13 +234,13 @@ mod tests {
         expected.extend(host.as_bytes());
         expected.extend(crate::object::checksum(&[&expected]));
         assert_eq!(bytes, expected);
-        assert_eq!(Scrub::get(&backend, REPOSITORY, id)?, written);
+        assert_eq!(Scrub::get(&backend, &seal(), id)?, written);
 
         let id = CursorId::from_bytes([5; 16]);
-        scrub(0, None).put(&backend, REPOSITORY, id)?;
+        scrub(0, None).put(&backend, &seal(), id)?;
         let bytes = backend.get(&layout::cursor(id)?, 1 << 20)?;
         assert_eq!(bytes.get(64..72), Some(&b"\x00\x0a\x00\x00\xfb\x2c\x01\x00"[..]));
-        assert_eq!(Scrub::get(&backend, REPOSITORY, id)?, scrub(0, None));
+        assert_eq!(Scrub::get(&backend, &seal(), id)?, scrub(0, None));
         Ok(())
     }
 
@@ -258,7 +262,7 @@ mod tests {
             assert_eq!(count(&*storage)?, 1);
         }
         // Two hosts at once: both are there, until the next one.
-        scrub(1, Some(4)).put(&*storage, repository.id(), CursorId::from_bytes([1; 16]))?;
+        scrub(1, Some(4)).put(&*storage, repository.seal(), CursorId::from_bytes([1; 16]))?;
         assert_eq!((repository.scrubs()?.furthest, count(&*storage)?), (Some(scrub(1, Some(4))), 2));
         repository.put_scrub(&scrub(1, Some(5)))?;
         assert_eq!((repository.scrubs()?.furthest, count(&*storage)?), (Some(scrub(1, Some(5))), 1));
@@ -272,10 +276,10 @@ mod tests {
         let (repository, _cache) = repository(faulty.clone())?;
         let [damaged, newer, failing] = [1, 2, 3].map(|byte| CursorId::from_bytes([byte; 16]));
         for id in [damaged, newer, failing] {
-            scrub(7, Some(7)).put(&*storage, repository.id(), id)?;
+            scrub(7, Some(7)).put(&*storage, repository.seal(), id)?;
         }
         let foreign = CursorId::from_bytes([4; 16]);
-        scrub(7, Some(7)).put(&*storage, REPOSITORY, foreign)?;
+        scrub(7, Some(7)).put(&*storage, &seal(), foreign)?;
         for (id, at, value) in [(damaged, 70, 9), (newer, 9, 2)] {
             let name = layout::cursor(id)?;
             let mut bytes = storage.get(&name, 1 << 20)?;

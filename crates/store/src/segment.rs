@@ -7,11 +7,12 @@ use cinderblock_backend::Backend;
 
 use crate::codec;
 use crate::error::Error;
-use crate::id::{PackId, RepositoryId, SegmentId, SessionId};
+use crate::id::{PackId, SegmentId, SessionId};
 use crate::layout;
 use crate::object::{Header, Kind, get_envelope, put_envelope};
 use crate::pack::directory::{Directory, Lists};
 use crate::pack::{Content, FinishedPack, PackReader};
+use crate::seal::Seal;
 
 /// Bytes of directories at which a session writes a segment and begins another: 4 MiB, some 100,000 chunks.
 pub(crate) const SEGMENT_TARGET_BYTES: usize = 4 << 20;
@@ -68,39 +69,36 @@ impl PackSummary {
 /// Writes a segment; its name, and its length in bytes.
 pub(crate) fn write(
     backend: &dyn Backend,
-    repository: RepositoryId,
+    seal: &Seal,
     session: SessionId,
     packs: &[PackSummary],
 ) -> Result<(SegmentId, u64), Error> {
-    replace(backend, (repository, session), packs, &[])
+    replace(backend, (seal, session), packs, &[])
 }
 
 /// Writes a segment that takes the place of others.
 pub(crate) fn replace(
     backend: &dyn Backend,
-    (repository, session): (RepositoryId, SessionId),
+    (seal, session): (&Seal, SessionId),
     packs: &[PackSummary],
     old: &[SegmentId],
 ) -> Result<(SegmentId, u64), Error> {
     let id = SegmentId::random()?;
-    let header = Header { kind: Kind::Segment, repository, id: *id.as_bytes(), session };
+    let header = Header { kind: Kind::Segment, repository: seal.repository(), id: *id.as_bytes(), session };
     let body = Body { replaces: old.to_vec(), packs: packs.to_vec() };
-    let bytes = put_envelope(backend, &layout::segment(id)?, &header, &codec::encode("an index segment", &body)?)?;
+    let bytes =
+        put_envelope(backend, seal, &layout::segment(id)?, &header, &codec::encode("an index segment", &body)?)?;
     Ok((id, bytes))
 }
 
 /// Reads and checks a segment; the session that wrote it and its packs.
-pub(crate) fn read(
-    backend: &dyn Backend,
-    repository: RepositoryId,
-    id: SegmentId,
-) -> Result<(SessionId, Vec<PackSummary>), Error> {
+pub(crate) fn read(backend: &dyn Backend, seal: &Seal, id: SegmentId) -> Result<(SessionId, Vec<PackSummary>), Error> {
     let name = layout::segment(id)?;
-    let (header, body) = get_envelope(backend, &name, Kind::Segment)?;
-    header.expect(name.as_str(), &[Kind::Segment], repository, *id.as_bytes())?;
+    let (header, body) = get_envelope(backend, seal, &name, Kind::Segment)?;
+    header.expect(name.as_str(), &[Kind::Segment], seal.repository(), *id.as_bytes())?;
     let Body { packs, .. } = codec::decode(name.as_str(), 64, &body)?;
     for pack in &packs {
-        Directory::new(name.as_str(), 64, pack.lists.clone(), false)?;
+        Directory::new((name.as_str(), 64), pack.lists.clone(), seal.framing(), false)?;
     }
     Ok((header.session, packs))
 }

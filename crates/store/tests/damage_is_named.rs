@@ -6,7 +6,6 @@ mod common;
 use std::sync::Arc;
 
 use cinderblock_backend::{Backend, Memory, ObjectName};
-use cinderblock_store::pack::frame;
 use cinderblock_store::{BackupId, Error, Kind, Repository};
 use common::*;
 
@@ -70,7 +69,7 @@ fn read_pack(repository: &Repository, name: &ObjectName) -> Result<Vec<Vec<u8>>,
         repository.read_frame(&pack, number, &mut stored, &mut plain)?;
         for (id, place) in pack.directory().frame_chunks(number) {
             let bytes = &plain[place.offset as usize..][..place.length as usize];
-            if !frame::is_authentic(pack.content(), &id, bytes) {
+            if !repository.ids().is_authentic(pack.content(), &id, bytes) {
                 return Err(Error::Damaged {
                     object: name.to_string(),
                     offset: pack.directory().frame_offset(number).expect("a frame of this pack"),

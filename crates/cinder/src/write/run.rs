@@ -354,3 +354,30 @@ impl<'scope> Giver<'_, 'scope, '_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use cinderblock_pipeline::Settings;
+
+    use super::*;
+
+    const MIB: u64 = 1 << 20;
+
+    fn at_once(memory_bytes: u64, writer_bytes: u64, chunk_bytes: u64) -> Option<u64> {
+        let settings = Settings { threads: 16, memory_bytes: memory_bytes as usize };
+        let context = Context { settings, ..Context::default() };
+        let limits = Limits::new(&context, &Blocks::new(32 << 10), (chunk_bytes, 1 << 40), writer_bytes).ok()?;
+        Some(limits.lanes * limits.groups)
+    }
+
+    /// Each of 16 threads would have begun an object in a bucket, and held 50 MiB of it.
+    #[test]
+    fn what_writers_hold_is_within_the_memory() {
+        assert!(at_once(256 * MIB, 0, 50 * MIB) >= Some(16));
+        assert_eq!(at_once(256 * MIB, 64 * MIB, 50 * MIB), Some(2));
+        assert_eq!(at_once(1024 * MIB, 40 * MIB, 50 * MIB), Some(11));
+        // A writer holds no more than an object has.
+        assert!(at_once(256 * MIB, 64 * MIB, MIB) >= Some(16));
+        assert_eq!(at_once(96 * MIB, 64 * MIB, 50 * MIB), None);
+    }
+}

@@ -55,7 +55,7 @@ pub fn run(context: &Context, arguments: &Copy) -> anyhow::Result<()> {
     if arguments.backups.is_empty() && !arguments.all {
         return Err(Usage("name the backups to copy, or give --all".to_owned()).into());
     }
-    let (from, to) = context.two_repositories(&arguments.to)?;
+    let (from, to) = context.two_repositories(&arguments.to, arguments.keys.sources())?;
     check_copy(&from, &to)?;
     let control = context.control();
     let mut done = Copied::default();

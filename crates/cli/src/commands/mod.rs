@@ -6,6 +6,7 @@ mod copy;
 mod delete;
 mod gc;
 mod init;
+mod key;
 mod list;
 mod protect;
 mod prune;
@@ -23,7 +24,8 @@ use crate::context::Context;
 
 pub fn run(command: &Command, context: &Context) -> anyhow::Result<()> {
     match command {
-        Command::Init { chunk_size } => init::run(context, *chunk_size),
+        Command::Init { chunk_size, encrypt, label } => init::run(context, *chunk_size, *encrypt, label.as_deref()),
+        Command::Key(command) => key::run(context, command),
         Command::Backup(arguments) => backup::run(context, arguments),
         Command::Restore(arguments) => restore::run(context, arguments),
         Command::List { volume_id } => list::run(context, volume_id.as_ref()),

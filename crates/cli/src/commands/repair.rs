@@ -31,7 +31,8 @@ struct Repaired<'a> {
 
 pub fn run(context: &Context, arguments: &Repair) -> anyhow::Result<()> {
     let repository = context.repository()?;
-    let other = arguments.from_repo.as_ref().map(|place| context.repository_at(place)).transpose()?;
+    let keys = arguments.keys.sources();
+    let other = arguments.from_repo.as_ref().map(|place| context.repository_at(place, keys)).transpose()?;
     let found = arguments.backups.iter().map(|text| repository.find_backup(text)).collect::<Result<Vec<_>, _>>()?;
     let options = RepairOptions {
         backups: (!found.is_empty()).then_some(found),

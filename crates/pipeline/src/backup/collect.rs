@@ -121,7 +121,7 @@ impl<'a> Collector<'a> {
             progress,
             chunk_bytes: chunk_size.bytes().into(),
             shape,
-            map: MapBuilder::new(shape),
+            map: MapBuilder::new(shape, session.repository().ids().clone()),
             position: 0,
             fresh: HashSet::new(),
             open: OpenFrame::default(),

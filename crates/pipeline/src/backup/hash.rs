@@ -79,6 +79,7 @@ pub(super) fn hash(session: &Session<'_>, base: Option<&BackupVolume<'_>>, segme
     let mut found = Vec::with_capacity(chunks.len() + kept.len());
     // Ids to look up, and where their answers belong.
     let (mut wanted, mut answers) = (Vec::new(), Vec::new());
+    let ids = session.repository().ids();
     let mut rest: &[u8] = buffer.as_deref().unwrap_or_default();
     for extent in chunks {
         let Some((chunk, after)) = rest.split_at_checked(extent.length as usize) else { break };
@@ -87,7 +88,7 @@ pub(super) fn hash(session: &Session<'_>, base: Option<&BackupVolume<'_>>, segme
             found.push((extent, Found::Zeros));
             continue;
         }
-        let id = ChunkId::of(chunk);
+        let id = ids.chunk(chunk);
         answers.push(found.len());
         wanted.push(id);
         found.push((extent, Found::Unknown(id)));

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use cinderblock_store::map::{Leaf, Node};
-use cinderblock_store::pack::{Content, FinishedPack, PACK_TARGET_BYTES, PackBuilder, PackReader, frame};
+use cinderblock_store::pack::{Content, FinishedPack, PACK_TARGET_BYTES, PackBuilder, PackReader};
 use cinderblock_store::{ChunkId, Chunking, Error as StoreError, PackId, Record, Repository, Session};
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 
@@ -189,7 +189,7 @@ impl Flow<'_, '_> {
         let mut finished = Vec::new();
         for (id, node) in nodes {
             let bytes = node.encode();
-            if !frame::is_authentic(Content::Map, &id, &bytes) {
+            if !self.worker.finder.repository.ids().is_authentic(Content::Map, &id, &bytes) {
                 let reason = format!("map node {id} has another encoding than this program gives it");
                 return Err(StoreError::BadMap { backup: self.worker.finder.record.id, reason }.into());
             }

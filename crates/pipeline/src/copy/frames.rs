@@ -10,7 +10,7 @@ use rayon::ThreadPool;
 
 use crate::engine::{Control, Progress};
 use crate::error::Error;
-use crate::restore::fetch::decode;
+use crate::restore::fetch::{decode, open};
 use crate::restore::find::{Finder, other_bytes, read_error};
 use crate::restore::plan::{Job, Placed};
 
@@ -50,19 +50,19 @@ impl Worker<'_> {
         let mut stored = vec![0; job.length];
         let read = self.finder.repository.backend().read_into(job.pack.object(), job.from, &mut stored);
         // Of threads that wait for a storage there are more than that can compute.
-        self.pool.install(|| self.work_on(job, pack, &stored, read))
+        self.pool.install(|| self.work_on(job, pack, &mut stored, read))
     }
 
     fn work_on(
         &self,
         job: &Job,
         pack: Option<&Arc<PackReader>>,
-        stored: &[u8],
+        stored: &mut [u8],
         read: Result<(), cinderblock_backend::Error>,
     ) -> Result<Moved, Error> {
-        let (mut moved, mut open) = (Moved::default(), Open::default());
+        let (mut moved, mut frame) = (Moved::default(), Open::default());
         if let Err(error) = read {
-            self.rescue(&job.pack, &job.chunks, read_error(&job.pack, error), &mut open, &mut moved)?;
+            self.rescue(&job.pack, &job.chunks, read_error(&job.pack, error), &mut frame, &mut moved)?;
         } else {
             self.count(job.length as u64, &mut moved);
             let mut plain = Vec::new();
@@ -72,13 +72,15 @@ impl Worker<'_> {
                     return Ok(moved);
                 }
                 let Some(number) = of_frame.first().map(|chunk| chunk.frame) else { continue };
-                match decode(&job.pack, number, job.from, stored, &mut plain) {
-                    Ok(bytes) => self.frame((job, pack), stored, of_frame, bytes, &mut open, &mut moved)?,
-                    Err(error) => self.rescue(&job.pack, of_frame, error, &mut open, &mut moved)?,
+                match open(&job.pack, number, job.from, stored)
+                    .and_then(|()| decode(&job.pack, number, job.from, stored, &mut plain))
+                {
+                    Ok(bytes) => self.frame((job, pack), stored, of_frame, bytes, &mut frame, &mut moved)?,
+                    Err(error) => self.rescue(&job.pack, of_frame, error, &mut frame, &mut moved)?,
                 }
             }
         }
-        self.close(&mut open, &mut moved)?;
+        self.close(&mut frame, &mut moved)?;
         Ok(moved)
     }
 
@@ -107,7 +109,7 @@ impl Worker<'_> {
         if wanted.len() == entry.chunks as usize {
             let from = offset.saturating_sub(job.from) as usize;
             let bytes = stored.get(from..from + entry.stored_bytes as usize).unwrap_or_default();
-            if let Ok(frame) = moved::keep(pack, number, bytes, plain)
+            if let Ok(frame) = moved::keep(self.finder.repository.ids(), pack, number, bytes, plain)
                 && has_right_hashes(pack, number, plain)
             {
                 moved.frames.push(frame);
@@ -123,7 +125,8 @@ impl Worker<'_> {
             let id = want.wanted.id;
             match bytes {
                 Some(bytes)
-                    if bytes.len() == want.wanted.length as usize && frame::is_authentic(Content::Data, &id, bytes) =>
+                    if bytes.len() == want.wanted.length as usize
+                        && self.finder.repository.ids().is_authentic(Content::Data, &id, bytes) =>
                 {
                     self.add(id, bytes, is_hashed.then(|| moved::hash(bytes)), open, moved)?;
                 }

@@ -2,10 +2,12 @@
 //!
 //! The map of the backup is walked in the source, and its chunks are looked up in the target. What is not there is read frame by
 //! frame, checked against its ids, and stored in packs of the target: whole frames as they are, single chunks in frames of their
-//! own. The nodes of the map follow, and last the record. Chunks and nodes have the same ids in both repositories.
+//! own. The nodes of the map follow, and last the record. Chunks and nodes have the same ids in both repositories, unless one of them is
+//! encrypted: ids are keyed then, and the volume is read from the one and backed up to the other.
 
 mod flow;
 mod frames;
+mod renamed;
 
 use std::collections::HashSet;
 use std::time::Instant;
@@ -87,8 +89,15 @@ impl Engine {
         let started = Instant::now();
         check_copy(from, to)?;
         let there = CopySummary { already_there: true, volume_bytes: record.volume_bytes, ..CopySummary::default() };
-        if is_there(record, to)? {
+        if is_there(record, from, to)? {
             return Ok(there);
+        }
+        if !from.ids().agree_with(to.ids()) {
+            let summary = self.copy_renamed((from, record), to, control);
+            return match summary {
+                Err(Error::Store(StoreError::BackupExists { .. })) if is_there(record, from, to)? => Ok(there),
+                other => other,
+            };
         }
         let session = to.start_session(&format!("copy of {}/{}", record.volume, record.id))?;
         // What an attempt that was killed has stored, too.
@@ -119,11 +128,11 @@ impl Engine {
             ..record.clone()
         };
         // Somebody else may have copied it meanwhile.
-        if is_there(record, to)? {
+        if is_there(record, from, to)? {
             return Ok(there);
         }
         match session.commit(&mut copy) {
-            Err(StoreError::BackupExists { .. }) if is_there(record, to)? => return Ok(there),
+            Err(StoreError::BackupExists { .. }) if is_there(record, from, to)? => return Ok(there),
             committed => committed?,
         }
         summary.stored_bytes = copy.statistics.stored_bytes;
@@ -132,13 +141,13 @@ impl Engine {
 }
 
 /// Whether the target has this backup; an error where it has another one with its id.
-fn is_there(record: &Record, to: &Repository) -> Result<bool, Error> {
+fn is_there(record: &Record, from: &Repository, to: &Repository) -> Result<bool, Error> {
     // Mostly it is where it ought to be, and the others need not be listed: of a thousand volumes, each night, most backups are.
-    if is_equal(record, to, &record.volume)? {
+    if is_equal(record, from, to, &record.volume)? {
         return Ok(true);
     }
     for (volume, id) in to.backups(None)? {
-        if id == record.id && is_equal(record, to, &volume)? {
+        if id == record.id && is_equal(record, from, to, &volume)? {
             return Ok(true);
         }
     }
@@ -146,7 +155,7 @@ fn is_there(record: &Record, to: &Repository) -> Result<bool, Error> {
 }
 
 /// Whether the target has a backup of this volume under the id, and it is this one.
-fn is_equal(record: &Record, to: &Repository, volume: &VolumeId) -> Result<bool, Error> {
+fn is_equal(record: &Record, from: &Repository, to: &Repository, volume: &VolumeId) -> Result<bool, Error> {
     let theirs = match to.record(volume, record.id) {
         // Also where it was deleted since it was listed.
         Err(StoreError::BackupNotFound { .. }) => return Ok(false),
@@ -155,7 +164,11 @@ fn is_equal(record: &Record, to: &Repository, volume: &VolumeId) -> Result<bool,
     let same = theirs.volume == record.volume
         && theirs.volume_bytes == record.volume_bytes
         && theirs.chunking == record.chunking
-        && theirs.map == record.map;
+        // With other keys, nothing in the two maps is equal. When it was taken tells enough: no two backups have one id.
+        && match from.ids().agree_with(to.ids()) {
+            true => theirs.map == record.map,
+            false => theirs.created_at == record.created_at,
+        };
     match same {
         true => Ok(true),
         false => Err(Error::CopyDiffers { to: to.backend().location(), id: record.id, volume: volume.clone() }),

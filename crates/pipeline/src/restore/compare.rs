@@ -5,7 +5,6 @@ use std::os::unix::fs::FileExt;
 use std::sync::atomic::Ordering;
 
 use cinderblock_chunker::{Extent, is_zero};
-use cinderblock_store::ChunkId;
 use rayon::prelude::*;
 
 use super::extents::DataWalk;
@@ -143,7 +142,7 @@ fn look(run: &Run<'_>, file: &File, unit: Unit) -> Result<Vec<Wanted>, Failure> 
             chunks.retain(|chunk| {
                 let Some((bytes, after)) = rest.split_at_checked(chunk.length as usize) else { return true };
                 rest = after;
-                let same = ChunkId::of(bytes) == chunk.id;
+                let same = run.repository.ids().chunk(bytes) == chunk.id;
                 if same {
                     unchanged(run, chunk.length.into());
                 }

@@ -34,7 +34,7 @@ impl Run<'_> {
             Ok(()) => self.pool.install(|| {
                 let mut buffers = self.budget.buffers();
                 let (_, plain, chunks) = buffers.split(0);
-                self.deliver(job, &stored, (plain, chunks), emit)
+                self.deliver(job, &mut stored, (plain, chunks), emit)
             }),
             Err(error) => self.rescue(&job.pack, &job.chunks, read_error(&job.pack, error), emit),
         }
@@ -44,7 +44,7 @@ impl Run<'_> {
     fn deliver(
         &self,
         job: &Job,
-        stored: &[u8],
+        stored: &mut [u8],
         (plain, chunks): (&mut Vec<u8>, &mut Vec<FrameChunk>),
         emit: &mut Emit<'_>,
     ) -> Result<(), Failure> {
@@ -55,7 +55,9 @@ impl Run<'_> {
                 return Ok(());
             }
             let Some(number) = of_frame.first().map(|chunk| chunk.frame) else { continue };
-            match decode(&job.pack, number, job.from, stored, plain) {
+            match open(&job.pack, number, job.from, stored)
+                .and_then(|()| decode(&job.pack, number, job.from, stored, plain))
+            {
                 Ok(bytes) => self.judge(&job.pack, number, of_frame, bytes, chunks, emit)?,
                 Err(error) => self.rescue(&job.pack, of_frame, error, emit)?,
             }
@@ -85,7 +87,7 @@ impl Run<'_> {
                 let range = from..from + chunk.place.length as usize;
                 let bytes = plain.get(range.clone())?;
                 let verdict = chunk.verdict.get_or_insert_with(|| {
-                    chunk.id == want.wanted.id && frame::is_authentic(Content::Data, &chunk.id, bytes)
+                    chunk.id == want.wanted.id && self.repository.ids().is_authentic(Content::Data, &chunk.id, bytes)
                 });
                 (*verdict && bytes.len() == want.wanted.length as usize).then_some(range)
             });
@@ -129,7 +131,21 @@ fn hand_over(plain: &[u8], at: u64, run: std::ops::Range<usize>, emit: &mut Emit
     }
 }
 
-/// The plain bytes of a frame, of which `stored` has the bytes from `stored_from` of the pack on. A frame that is not
+/// Opens a frame where it is sealed, in place, before it is decoded: `stored` has the bytes from `stored_from` of the pack on.
+pub(crate) fn open(pack: &PackReader, number: u32, stored_from: u64, stored: &mut [u8]) -> Result<(), StoreError> {
+    let range = pack.directory().frame_range(number).and_then(|range| {
+        let place = |at: u64| usize::try_from(at.checked_sub(stored_from)?).ok();
+        stored.get_mut(place(range.start)?..place(range.end)?)
+    });
+    let bytes = range.ok_or_else(|| StoreError::Damaged {
+        object: pack.object().to_string(),
+        offset: stored_from,
+        reason: format!("frame {number} is not where it should be"),
+    })?;
+    pack.open_frame(number, bytes)
+}
+
+/// The plain bytes of a frame that is [open], of which `stored` has the bytes from `stored_from` of the pack on. A frame that is not
 /// compressed is not copied.
 pub(crate) fn decode<'b>(
     pack: &PackReader,

@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use cinderblock_store::map::{Leaf, Node, Piece, PieceContent};
-use cinderblock_store::pack::{Content, FRAME_MAX_BYTES, PackReader, frame};
+use cinderblock_store::pack::{Content, FRAME_MAX_BYTES, PackReader};
 use cinderblock_store::{ChunkId, Error as StoreError, Location, Record, Repository};
 
 use super::plan::Wanted;
@@ -226,7 +226,8 @@ impl<'a> Finder<'a> {
                 let from = place.offset as usize;
                 let range = from..from + place.length as usize;
                 let bytes = plain.get(range.clone())?;
-                let good = bytes.len() == want.length as usize && frame::is_authentic(Content::Data, &want.id, bytes);
+                let good = bytes.len() == want.length as usize
+                    && self.repository.ids().is_authentic(Content::Data, &want.id, bytes);
                 good.then_some(range)
             });
             let Some(bytes) = rescued.and_then(|range| plain.get(range)) else {

@@ -124,12 +124,12 @@ impl Plan {
             let mut open: Option<Job> = None;
             for of_frame in of_pack.chunk_by(|a, b| a.frame == b.frame) {
                 let Some(number) = of_frame.first().map(|chunk| chunk.frame) else { continue };
-                let (Some(from), Some(entry)) =
-                    (directory.frame_offset(number), directory.frames().get(number as usize))
+                let (Some(range), Some(entry)) =
+                    (directory.frame_range(number), directory.frames().get(number as usize))
                 else {
                     continue;
                 };
-                let end = from + u64::from(entry.stored_bytes);
+                let (from, end) = (range.start, range.end);
                 let plain = entry.plain_bytes as usize;
                 match &mut open {
                     Some(job)
@@ -141,7 +141,7 @@ impl Plan {
                         job.chunks.extend_from_slice(of_frame);
                     }
                     _ => {
-                        let length = entry.stored_bytes as usize;
+                        let length = (end - from) as usize;
                         jobs.extend(open.replace(Job {
                             pack: Arc::clone(pack),
                             from,

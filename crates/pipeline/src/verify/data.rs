@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use cinderblock_store::pack::{Content, PackReader, frame};
+use cinderblock_store::pack::{Content, PackReader};
 use cinderblock_store::{ChunkId, Error as StoreError, Location, PackId, Repository, Wrong};
 use rayon::ThreadPool;
 
@@ -13,7 +13,7 @@ use crate::engine::{Control, Progress, in_flight};
 use crate::error::Error;
 use crate::lanes;
 use crate::restore::budget::Budget;
-use crate::restore::fetch::decode;
+use crate::restore::fetch::{decode, open};
 use crate::restore::plan::Reach;
 
 /// Reads of one pack at once, where the storage wants several requests at once.
@@ -164,7 +164,7 @@ impl<'a> DataCheck<'a> {
             }
             Err(error) => return Err(error.into()),
         };
-        let around = pack.object_bytes().saturating_sub(pack.directory().stored_bytes());
+        let around = pack.object_bytes().saturating_sub(pack.directory().frames_length());
         self.count_read(around);
         if reads_data(pack.content()) {
             Progress::add(&self.control.progress.done_bytes, around);
@@ -215,11 +215,18 @@ impl<'a> DataCheck<'a> {
         Ok(())
     }
 
-    fn frame(&self, pack: &PackReader, noted: &Wrong, (number, from): (u32, u64), stored: &[u8], plain: &mut Vec<u8>) {
+    fn frame(
+        &self,
+        pack: &PackReader,
+        noted: &Wrong,
+        (number, from): (u32, u64),
+        stored: &mut [u8],
+        plain: &mut Vec<u8>,
+    ) {
         let directory = pack.directory();
         let offset = directory.frame_offset(number).unwrap_or(0);
         let (mut lost, mut count) = (Vec::new(), 0);
-        let reason = match decode(pack, number, from, stored, plain) {
+        let reason = match open(pack, number, from, stored).and_then(|()| decode(pack, number, from, stored, plain)) {
             Ok(bytes) => {
                 let mut rest = bytes;
                 let first = directory.first_slot(number).unwrap_or(0);
@@ -227,7 +234,7 @@ impl<'a> DataCheck<'a> {
                     count += 1;
                     let chunk = rest.split_at_checked(place.length as usize);
                     rest = chunk.map_or(&[], |(_, after)| after);
-                    if !chunk.is_some_and(|(chunk, _)| frame::is_authentic(pack.content(), &id, chunk)) {
+                    if !chunk.is_some_and(|(chunk, _)| self.repository.ids().is_authentic(pack.content(), &id, chunk)) {
                         lost.push((slot, id));
                     }
                 }
@@ -275,7 +282,7 @@ impl<'a> DataCheck<'a> {
             }
             let from = place.offset as usize;
             let bytes = plain.get(from..from + place.length as usize);
-            if bytes.is_some_and(|bytes| frame::is_authentic(pack.content(), id, bytes)) {
+            if bytes.is_some_and(|bytes| self.repository.ids().is_authentic(pack.content(), id, bytes)) {
                 lock(&self.damage.chunks).remove(id);
             }
         }
@@ -292,16 +299,18 @@ fn slots(pack: &PackReader, number: u32) -> impl Iterator<Item = (u32, ChunkId)>
 /// A pack's frames, cut into reads of so many bytes.
 fn reads(pack: &PackReader, read_bytes: u64) -> Vec<Read> {
     let mut reads: Vec<Read> = Vec::new();
-    for (number, frame) in (0..).zip(pack.directory().frames()) {
-        let bytes = u64::from(frame.stored_bytes);
+    let ranges =
+        (0..pack.directory().frames().len() as u32).map(|number| (number, pack.directory().frame_range(number)));
+    for (number, range) in ranges {
+        let Some(range) = range else { continue };
+        let bytes = range.end - range.start;
         match reads.last_mut() {
             Some(read) if read.bytes + bytes <= read_bytes => {
                 read.bytes += bytes;
                 read.end = number + 1;
             }
             _ => {
-                let from = pack.directory().frame_offset(number).unwrap_or(0);
-                reads.push(Read { first: number, end: number + 1, from, bytes });
+                reads.push(Read { first: number, end: number + 1, from: range.start, bytes });
             }
         }
     }

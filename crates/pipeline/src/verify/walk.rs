@@ -105,7 +105,9 @@ impl<'a> Walk<'a> {
             Ok(None) => return Ok(None),
             Err(error) => {
                 findings.reason = Some(in_full(&error));
-                findings.objects.push(DamagedObject::new(format!("backups/{volume}/{id}"), error));
+                findings
+                    .objects
+                    .push(DamagedObject::new(self.repository.record_object(volume, id)?.to_string(), error));
                 return Ok(Some(findings));
             }
         };
@@ -130,7 +132,7 @@ impl<'a> Walk<'a> {
                             // A node that does not fit into its map has no object of its own.
                             let object = match object.starts_with("packs/") {
                                 true => object,
-                                false => record.object()?.to_string(),
+                                false => self.repository.record_object(&record.volume, record.id)?.to_string(),
                             };
                             findings.objects.push(DamagedObject { object, offset, reason });
                         }
@@ -221,7 +223,7 @@ impl<'a> Walk<'a> {
                 whole = false;
                 add_extent(lost, extent);
                 // One is enough: a hostile map may have any number of them.
-                let object = record.object()?.to_string();
+                let object = self.repository.record_object(&record.volume, record.id)?.to_string();
                 if findings.objects.last().is_none_or(|last| last.object != object) {
                     let reason =
                         format!("its map gives the chunk at byte {} another length than it has", extent.offset);

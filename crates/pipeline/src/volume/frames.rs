@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use cinderblock_store::pack::directory::{ChunkPlace, Codec};
 use cinderblock_store::pack::{Content, PackReader, frame};
-use cinderblock_store::{ChunkId, Error as StoreError, Repository};
+use cinderblock_store::{ChunkId, Error as StoreError, Ids, Repository};
 
 use crate::restore::find::read_error;
 
@@ -14,6 +14,7 @@ const WRONG: u8 = 2;
 
 /// The plain bytes of a frame.
 pub(super) struct Frame {
+    ids: Ids,
     plain: Vec<u8>,
     /// Of each chunk, by its number in the frame.
     verdicts: Vec<AtomicU8>,
@@ -23,25 +24,27 @@ impl Frame {
     /// Reads a frame of a pack and decompresses it.
     pub(super) fn load(repository: &Repository, pack: &PackReader, number: u32) -> Result<Self, StoreError> {
         let directory = pack.directory();
-        let (Some(entry), Some(offset)) = (directory.frames().get(number as usize), directory.frame_offset(number))
+        let (Some(entry), Some(range)) = (directory.frames().get(number as usize), directory.frame_range(number))
         else {
             let reason = format!("there is no frame {number}");
             return Err(StoreError::Damaged { object: pack.object().to_string(), offset: 0, reason });
         };
-        let mut stored = vec![0; entry.stored_bytes as usize];
-        let read = repository.backend().read_into(pack.object(), offset, &mut stored);
+        let mut stored = vec![0; (range.end - range.start) as usize];
+        let read = repository.backend().read_into(pack.object(), range.start, &mut stored);
         read.map_err(|error| read_error(pack, error))?;
+        pack.open_frame(number, &mut stored)?;
+        stored.truncate(entry.stored_bytes as usize);
         let plain = match entry.codec {
             // The directory was checked: stored and plain length are equal then.
             Codec::Stored => stored,
             Codec::Zstd => {
                 let mut plain = Vec::with_capacity(entry.plain_bytes as usize);
-                frame::decode(pack.object(), offset, entry, &stored, &mut plain)?;
+                frame::decode(pack.object(), range.start, entry, &stored, &mut plain)?;
                 plain
             }
         };
         let verdicts = (0..entry.chunks).map(|_| AtomicU8::new(UNKNOWN)).collect();
-        Ok(Self { plain, verdicts })
+        Ok(Self { ids: repository.ids().clone(), plain, verdicts })
     }
 
     /// The bytes of chunk `index` of the frame, which lies at `place`, if they are those that `id` names.
@@ -52,7 +55,7 @@ impl Frame {
         // Two threads may come to the same verdict at once.
         let right = match verdict.load(Ordering::Relaxed) {
             UNKNOWN => {
-                let right = frame::is_authentic(Content::Data, id, bytes);
+                let right = self.ids.is_authentic(Content::Data, id, bytes);
                 verdict.store(if right { RIGHT } else { WRONG }, Ordering::Relaxed);
                 right
             }

@@ -13,7 +13,7 @@ use cinderblock_store::map::{MapBuilder, Shape};
 use cinderblock_store::pack::Content;
 use cinderblock_store::pack::frame::{self, Compression, FrameChunk};
 use cinderblock_store::{
-    BackupId, ChunkId, Chunking, OpenOptions, PackId, Record, Repository, SessionId, Statistics, Timestamp, VolumeId,
+    BackupId, Chunking, OpenOptions, PackId, Record, Repository, SessionId, Statistics, Timestamp, VolumeId,
 };
 
 /// Chunk size of the test repositories: 4 KiB, so that a leaf covers 4 MiB.
@@ -141,7 +141,7 @@ impl Fixture {
         let mut new = Vec::new();
         for part in parts {
             let (Part::Chunk(bytes) | Part::Claimed(bytes, _)) = part else { continue };
-            let id = ChunkId::of(bytes);
+            let id = repository.ids().chunk(bytes);
             let mut places = Vec::new();
             if deduplicate {
                 repository.locate(&[id], &mut places).unwrap();
@@ -172,7 +172,7 @@ impl Fixture {
             nodes.push((id, bytes));
             Ok(())
         };
-        let mut builder = MapBuilder::new(shape);
+        let mut builder = MapBuilder::new(shape, repository.ids().clone());
         for part in parts {
             match (part, shape) {
                 (Part::Zeros(bytes), Shape::Fixed) => {
@@ -180,10 +180,10 @@ impl Fixture {
                 }
                 (Part::Zeros(bytes), Shape::Variable) => builder.push_zeros(*bytes, &mut sink).unwrap(),
                 (Part::Chunk(bytes), _) => {
-                    builder.push_chunk(ChunkId::of(bytes), bytes.len() as u32, &mut sink).unwrap();
+                    builder.push_chunk(repository.ids().chunk(bytes), bytes.len() as u32, &mut sink).unwrap();
                 }
                 (Part::Claimed(bytes, length), _) => {
-                    builder.push_chunk(ChunkId::of(bytes), *length, &mut sink).unwrap();
+                    builder.push_chunk(repository.ids().chunk(bytes), *length, &mut sink).unwrap();
                 }
             }
         }

@@ -249,7 +249,8 @@ impl Full {
         self.put(Kind::DataPack, &data[0], Some(&data[1]), None);
         self.put(Kind::MapPack, &maps[0], Some(&maps[1]), None);
         self.put(Kind::Segment, &segments[0], Some(&segments[1]), None);
-        self.put(Kind::Record, &a.object().unwrap(), Some(&c.object().unwrap()), None);
+        let records = [&a, &c].map(|record| repository.record_object(&record.volume, record.id).unwrap());
+        self.put(Kind::Record, &records[0], Some(&records[1]), None);
     }
 }
 

@@ -55,10 +55,9 @@ fn configure(environment: &Environment, container: &Container, settings: &Settin
         });
     }
     let profile = Profile::read(environment, !has_keys)?;
-    if !set(&builder, AmazonS3ConfigKey::Region) {
-        if let Some(region) = &profile.region {
-            builder = builder.with_region(region);
-        }
+    let is_region_set = set(&builder, AmazonS3ConfigKey::Region);
+    if let Some(region) = profile.region.as_ref().filter(|_| !is_region_set) {
+        builder = builder.with_region(region);
     }
     let is_endpoint_set = set(&builder, AmazonS3ConfigKey::Endpoint) || set(&builder, AmazonS3ConfigKey::S3Endpoint);
     if let Some(endpoint) = profile.endpoint_url.as_ref().filter(|_| !is_endpoint_set) {

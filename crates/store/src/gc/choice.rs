@@ -48,7 +48,7 @@ impl Choice {
         let backend = repository.backend();
         let segments: BTreeSet<SegmentId> = listing::segments(backend)?;
         for id in segments {
-            match segment::read(backend, repository.id(), id) {
+            match segment::read(backend, repository.seal(), id) {
                 Ok((session, packs)) => {
                     for pack in packs {
                         if left.remove(&pack.id) {
@@ -68,7 +68,7 @@ impl Choice {
             }
         }
         for id in left {
-            match PackReader::open(backend, repository.id(), id) {
+            match PackReader::open(backend, repository.seal(), id) {
                 Ok(pack) => {
                     choice.consider(repository, (marking, criteria), pack.session(), PackSummary::of_reader(&pack))?
                 }
@@ -99,7 +99,7 @@ impl Choice {
         if criteria.condemned.contains(&pack.id) {
             return Ok(());
         }
-        let directory = Directory::new("an index segment", 0, pack.lists, false)?;
+        let directory = Directory::new(("an index segment", 0), pack.lists, repository.seal().framing(), false)?;
         let (mut live, mut any) = (0, false);
         for (number, entry) in (0..).zip(directory.frames()) {
             let first = directory.first_slot(number).unwrap_or(0);

@@ -2,7 +2,7 @@
 
 use crate::error::Error;
 use crate::gc::{Observer, Progress};
-use crate::id::PackId;
+use crate::id::{Ids, PackId};
 use crate::pack::frame::{self, Compression, EncodedFrame, FrameChunk};
 use crate::pack::{Content, FinishedPack, PackBuilder, PackReader, moved};
 use crate::repository::Repository;
@@ -75,8 +75,8 @@ impl Copier<'_> {
             }
             self.repository.read_frame(&pack, number, &mut stored, &mut plain)?;
             let frame = match live.contains(&false) {
-                true => living(&pack, number, &live, &plain)?,
-                false => moved::keep(&pack, number, &stored, &plain)?,
+                true => living(self.repository.ids(), &pack, number, &live, &plain)?,
+                false => moved::keep(self.repository.ids(), &pack, number, &stored, &plain)?,
             };
             self.push(pack.content(), frame)?;
         }
@@ -109,7 +109,7 @@ impl Copier<'_> {
 }
 
 /// A new frame of those chunks of a frame that live, each checked against its id, with the hashes that they have.
-fn living(pack: &PackReader, number: u32, live: &[bool], plain: &[u8]) -> Result<EncodedFrame, Error> {
+fn living(ids: &Ids, pack: &PackReader, number: u32, live: &[bool], plain: &[u8]) -> Result<EncodedFrame, Error> {
     let directory = pack.directory();
     let damaged = |reason: String| Error::damaged(pack.object(), directory.frame_offset(number).unwrap_or(0), reason);
     let (mut chunks, mut kept, mut kept_hashes) = (Vec::new(), Vec::new(), Vec::new());
@@ -120,7 +120,7 @@ fn living(pack: &PackReader, number: u32, live: &[bool], plain: &[u8]) -> Result
         }
         let from = chunk.offset as usize;
         let bytes = plain.get(from..from + chunk.length as usize).unwrap_or_default();
-        if !frame::is_authentic(pack.content(), &id, bytes) {
+        if !ids.is_authentic(pack.content(), &id, bytes) {
             return Err(damaged(format!("chunk {id} has other bytes")));
         }
         chunks.push(FrameChunk { id, length: chunk.length });

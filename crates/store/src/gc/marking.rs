@@ -33,7 +33,7 @@ impl Marking {
     /// Marks what the records reach that are there now and were not marked before.
     pub fn mark_new(&mut self, repository: &Repository, observer: &Observer<'_>) -> Result<(), Error> {
         self.unreadable.clear();
-        for (pack, _, error) in damage::unreadable(repository.backend(), repository.id())? {
+        for (pack, _, error) in damage::unreadable(repository.backend(), repository.seal())? {
             if listing::exists(repository.backend(), &layout::pack(pack)?)? {
                 self.unreadable.push(error);
             }
@@ -47,7 +47,7 @@ impl Marking {
             observer.tell(&Progress::Marking { done, total })?;
             let name = (volume, id);
             if let Some(known) = self.marked.get(&name).or(self.buried.get(&name))
-                && record::writer(repository.backend(), &name.0, id)? == Some(*known)
+                && record::writer(repository.backend(), &repository.record_object(&name.0, id)?)? == Some(*known)
             {
                 continue;
             }

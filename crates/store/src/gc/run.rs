@@ -49,7 +49,7 @@ impl Repository {
         let mut run = Run { repository: self, session: &session, waiter, observer, report };
         run.waiter.remove_old_collectors()?;
         run.report.ended = run.waiter.end_old_writers()?;
-        let begun: BTreeSet<CollectionId> = collection::list(self.backend(), self.id())?.into_keys().collect();
+        let begun: BTreeSet<CollectionId> = collection::list(self.backend(), self.seal())?.into_keys().collect();
         if begun.is_empty() || run.finish(&begun, None)? {
             let (condemned, marking) = run.condemn(options)?;
             if !condemned.is_empty() {
@@ -104,7 +104,7 @@ impl Survey {
         let packs = listing::packs(repository.backend())?;
         let at_work = repository.sessions()?.into_iter().map(|session| session.id).collect();
         let marking = Marking::complete(repository, observer)?;
-        let collections = collection::list(repository.backend(), repository.id())?;
+        let collections = collection::list(repository.backend(), repository.seal())?;
         Ok(Self { packs, at_work, marking, condemned: collections.into_values().flatten().collect() })
     }
 
@@ -133,7 +133,7 @@ impl Run<'_> {
     /// Chooses packs, copies what lives in some of them, and condemns them.
     fn condemn(&mut self, options: &GcOptions) -> Result<(BTreeSet<CollectionId>, Marking), Error> {
         let repository = self.repository;
-        let (backend, id) = (repository.backend(), repository.id());
+        let (backend, seal) = (repository.backend(), repository.seal());
         let mut survey = Survey::make(repository, self.observer)?;
         survey.tell(&mut self.report);
         self.remove_buried(&mut survey.marking)?;
@@ -155,7 +155,7 @@ impl Run<'_> {
         all.extend(copied.done);
         self.report.condemned += all.len() as u64;
         let now = || repository.clock().now();
-        let put = |packs: &[PackId]| collection::put(backend, (id, self.session.id()), packs, now());
+        let put = |packs: &[PackId]| collection::put(backend, (seal, self.session.id()), packs, now());
         let collections: Result<BTreeSet<_>, Error> = all.chunks(MAX_PACKS).map(put).collect();
         Ok((collections?, marking))
     }
@@ -164,10 +164,11 @@ impl Run<'_> {
     fn remove_buried(&mut self, marking: &mut Marking) -> Result<(), Error> {
         for ((volume, id), session) in std::mem::take(&mut marking.buried) {
             // By now another backup may have its name.
-            if record::writer(self.repository.backend(), &volume, id)? != Some(session) {
+            let name = self.repository.record_object(&volume, id)?;
+            if record::writer(self.repository.backend(), &name)? != Some(session) {
                 continue;
             }
-            fence::delete(self.repository.backend(), &layout::record(&volume, id)?)?;
+            fence::delete(self.repository.backend(), &name)?;
             self.report.removed_records.push((volume, id));
         }
         Ok(())
@@ -180,7 +181,7 @@ impl Run<'_> {
         if !waited.waiting.is_empty() {
             self.report.waiting = waited.waiting;
             self.report.doubts.extend(waited.doubt);
-            let collections = collection::list(self.repository.backend(), self.repository.id())?;
+            let collections = collection::list(self.repository.backend(), self.repository.seal())?;
             self.report.pending = collections.values().map(|packs| packs.len() as u64).sum();
             return Ok(false);
         }
@@ -196,10 +197,10 @@ impl Run<'_> {
     /// None where another collector has moved what was marked: then once more.
     fn try_finish(&mut self, ids: &BTreeSet<CollectionId>, marking: Option<Marking>) -> Result<Option<bool>, Error> {
         let repository = self.repository;
-        let (backend, id) = (repository.backend(), repository.id());
+        let (backend, seal) = (repository.backend(), repository.seal());
         // The records of those that were waited for are shown after this.
         self.waiter.settle(1);
-        let collections = collection::list(backend, id)?;
+        let collections = collection::list(backend, seal)?;
         let ours: BTreeMap<_, _> = collections.iter().filter(|(id, _)| ids.contains(id)).collect();
         let condemned: HashSet<PackId> = match skips(Step::OthersCollections) {
             true => ours.values().copied().flatten().copied().collect(),

@@ -6,7 +6,7 @@ use crate::damage;
 use crate::error::Error;
 use crate::fence;
 use crate::gc::{Observer, Progress};
-use crate::id::{PackId, RepositoryId, SegmentId, SessionId};
+use crate::id::{PackId, SegmentId, SessionId};
 use crate::layout;
 use crate::listing;
 use crate::repository::Repository;
@@ -24,10 +24,6 @@ struct Replacer<'a> {
 }
 
 impl Replacer<'_> {
-    fn id(&self) -> RepositoryId {
-        self.repository.id()
-    }
-
     fn take(&mut self, id: SegmentId, packs: Vec<PackSummary>, condemned: &HashSet<PackId>) -> Result<(), Error> {
         if !packs.iter().any(|pack| condemned.contains(&pack.id)) {
             return Ok(());
@@ -46,7 +42,7 @@ impl Replacer<'_> {
         let (old, kept) = (std::mem::take(&mut self.old), std::mem::take(&mut self.kept));
         self.bytes = 0;
         if !kept.is_empty() {
-            let (_, bytes) = segment::replace(backend, (self.id(), self.collector), &kept, &old)?;
+            let (_, bytes) = segment::replace(backend, (self.repository.seal(), self.collector), &kept, &old)?;
             self.written_bytes += bytes;
         }
         old.iter().try_for_each(|id| fence::delete(backend, &layout::segment(*id)?))
@@ -65,7 +61,7 @@ pub(super) fn sweep(
         Replacer { repository, collector, old: Vec::new(), kept: Vec::new(), bytes: 0, written_bytes: 0 };
     let segments: BTreeSet<SegmentId> = listing::segments(backend)?;
     for id in segments {
-        match segment::read(backend, repository.id(), id) {
+        match segment::read(backend, repository.seal(), id) {
             Ok((_, packs)) => replacer.take(id, packs, condemned)?,
             Err(Error::Backend(error)) if error.is_not_found() => {}
             // What it names is not known: it stays, and does no harm.

@@ -43,7 +43,7 @@ fn age(now: Timestamp, session: &SessionInfo) -> Option<Duration> {
 
 impl Waiter<'_> {
     fn collector(&self) -> Collector<'_> {
-        Collector { backend: self.repository.backend(), repository: self.repository.id(), session: self.collector }
+        Collector { backend: self.repository.backend(), seal: self.repository.seal(), session: self.collector }
     }
 
     /// Waits until listings show what was put before.

@@ -7,13 +7,14 @@ use cinderblock_backend::Backend;
 
 use crate::damage::Notes;
 use crate::error::Error;
-use crate::id::{PackId, RepositoryId, SegmentId, SessionId};
+use crate::id::{PackId, SegmentId, SessionId};
 use crate::index::ahead::Ahead;
 use crate::index::database::Database;
 use crate::index::lock::Lock;
 use crate::layout;
 use crate::listing;
 use crate::pack::PackReader;
+use crate::seal::Seal;
 use crate::segment::{self, PackSummary, SEGMENT_TARGET_BYTES};
 
 /// Segments that are read at once, if the storage wants several requests at once: each may take 10 MiB.
@@ -40,7 +41,7 @@ pub(crate) struct RebuildOutcome {
 /// yet: there is nothing to find.
 pub(crate) fn open(
     folder: &Path,
-    repository: RepositoryId,
+    seal: &Seal,
     (backend, notes): (&dyn Backend, &Notes),
     cache_bytes: usize,
 ) -> Result<Option<Database>, Error> {
@@ -51,11 +52,11 @@ pub(crate) fn open(
     }
     // Twice: another process may delete a stale index between our look and our opening.
     for _ in 0..2 {
-        if let Some(database) = open_current((folder, &path), repository, backend, &wanted, cache_bytes)? {
+        if let Some(database) = open_current((folder, &path), seal, backend, &wanted, cache_bytes)? {
             return Ok(Some(database));
         }
         let lock = Lock::exclusive(folder)?;
-        follow(&path, repository, (backend, notes), cache_bytes, false)?;
+        follow(&path, seal, (backend, notes), cache_bytes, false)?;
         drop(lock);
     }
     let _lock = Lock::shared(folder)?;
@@ -65,7 +66,7 @@ pub(crate) fn open(
 /// Opens the index for reading, if it knows the wanted segments and no others.
 fn open_current(
     (folder, path): (&Path, &Path),
-    repository: RepositoryId,
+    seal: &Seal,
     backend: &dyn Backend,
     wanted: &HashSet<SegmentId>,
     cache_bytes: usize,
@@ -76,7 +77,7 @@ fn open_current(
     }
     // An index that can't be read is a cache that is rebuilt.
     let Ok(database) = Database::open_to_read(path, cache_bytes) else { return Ok(None) };
-    let (Ok(true), Ok(known)) = (database.is_for(repository), database.segments::<HashSet<SegmentId>>()) else {
+    let (Ok(true), Ok(known)) = (database.is_for(seal.repository()), database.segments::<HashSet<SegmentId>>()) else {
         return Ok(None);
     };
     if !wanted.is_subset(&known) {
@@ -105,12 +106,12 @@ fn packs_went(database: &Database, backend: &dyn Backend, known: &HashSet<Segmen
 /// Reads everything again.
 pub(crate) fn rebuild(
     folder: &Path,
-    repository: RepositoryId,
+    seal: &Seal,
     (backend, notes): (&dyn Backend, &Notes),
     cache_bytes: usize,
 ) -> Result<RebuildOutcome, Error> {
     let _lock = Lock::exclusive(folder)?;
-    follow(&folder.join("index"), repository, (backend, notes), cache_bytes, true)
+    follow(&folder.join("index"), seal, (backend, notes), cache_bytes, true)
 }
 
 fn remove(path: &Path) -> Result<(), Error> {
@@ -126,7 +127,7 @@ fn remove(path: &Path) -> Result<(), Error> {
 /// it is made from nothing, and packs that no segment names are taken in as well.
 fn follow(
     path: &Path,
-    repository: RepositoryId,
+    seal: &Seal,
     (backend, notes): (&dyn Backend, &Notes),
     cache_bytes: usize,
     mut anew: bool,
@@ -136,12 +137,12 @@ fn follow(
     if !anew {
         let usable = Database::open_to_write(path, cache_bytes).and_then(|database| {
             known = database.segments()?;
-            Ok(database.is_for(repository)?.then_some(database))
+            Ok(database.is_for(seal.repository())?.then_some(database))
         });
         match usable {
             Ok(Some(database)) if forget_gone(&database, backend, (&known, &wanted), &mut orphans)? => {
                 let mut outcome = RebuildOutcome::default();
-                add_segments(&database, repository, (backend, notes), wanted.difference(&known), None, &mut outcome)?;
+                add_segments(&database, seal, (backend, notes), wanted.difference(&known), None, &mut outcome)?;
                 // What a damaged segment named is found by making the index anew, once; and so is what one named that went.
                 let all_read = outcome.unreadable_segments.is_empty() && !outcome.replaced;
                 if all_read && all_named(&database, &orphans, &wanted)? {
@@ -158,10 +159,10 @@ fn follow(
     let database = Database::open_to_write(path, cache_bytes)?;
     let mut outcome = RebuildOutcome::default();
     let packs: HashMap<PackId, u64> = listing::packs(backend)?;
-    add_segments(&database, repository, (backend, notes), wanted.iter(), Some(&packs), &mut outcome)?;
-    adopt_packs(&database, repository, (backend, notes), &packs, &mut outcome)?;
+    add_segments(&database, seal, (backend, notes), wanted.iter(), Some(&packs), &mut outcome)?;
+    adopt_packs(&database, seal, (backend, notes), &packs, &mut outcome)?;
     // Last: an index that was not finished is not taken for one.
-    database.label(repository)?;
+    database.label(seal.repository())?;
     database.finish()?;
     Ok(outcome)
 }
@@ -203,7 +204,7 @@ fn all_named(database: &Database, orphans: &HashSet<PackId>, segments: &HashSet<
 
 fn add_segments<'a>(
     database: &Database,
-    repository: RepositoryId,
+    seal: &Seal,
     (backend, notes): (&dyn Backend, &Notes),
     segments: impl Iterator<Item = &'a SegmentId>,
     there: Option<&HashMap<PackId, u64>>,
@@ -211,7 +212,7 @@ fn add_segments<'a>(
 ) -> Result<(), Error> {
     let segments: Vec<SegmentId> = segments.copied().collect();
     let in_flight = backend.requests_in_flight().min(SEGMENTS_AT_ONCE);
-    let mut read = Ahead::new(in_flight, &segments, |id| segment::read(backend, repository, *id));
+    let mut read = Ahead::new(in_flight, &segments, |id| segment::read(backend, seal, *id));
     while let Some((id, found)) = read.next() {
         let id = &id;
         match found {
@@ -243,7 +244,7 @@ fn add_segments<'a>(
 /// Takes in packs that no segment named, and writes segments for them, one or more per session that wrote them.
 fn adopt_packs(
     database: &Database,
-    repository: RepositoryId,
+    seal: &Seal,
     (backend, notes): (&dyn Backend, &Notes),
     there: &HashMap<PackId, u64>,
     outcome: &mut RebuildOutcome,
@@ -256,8 +257,7 @@ fn adopt_packs(
             unknown.push(id);
         }
     }
-    let mut opened =
-        Ahead::new(backend.requests_in_flight(), &unknown, |id| PackReader::open(backend, repository, *id));
+    let mut opened = Ahead::new(backend.requests_in_flight(), &unknown, |id| PackReader::open(backend, seal, *id));
     while let Some((id, opened)) = opened.next() {
         match opened {
             Ok(pack) => {
@@ -268,7 +268,7 @@ fn adopt_packs(
                 packs.push(summary);
                 if packs.iter().map(PackSummary::encoded_bytes).sum::<usize>() >= SEGMENT_TARGET_BYTES {
                     let packs = std::mem::take(packs);
-                    write_segment(database, repository, backend, pack.session(), &packs, outcome)?;
+                    write_segment(database, seal, backend, pack.session(), &packs, outcome)?;
                 }
             }
             // A garbage collector deleted it: that takes its segment first.
@@ -278,14 +278,14 @@ fn adopt_packs(
         }
     }
     for (session, packs) in pending {
-        write_segment(database, repository, backend, session, &packs, outcome)?;
+        write_segment(database, seal, backend, session, &packs, outcome)?;
     }
     Ok(())
 }
 
 fn write_segment(
     database: &Database,
-    repository: RepositoryId,
+    seal: &Seal,
     backend: &dyn Backend,
     session: SessionId,
     packs: &[PackSummary],
@@ -294,7 +294,7 @@ fn write_segment(
     if packs.is_empty() || outcome.not_written.is_some() {
         return Ok(());
     }
-    match segment::write(backend, repository, session, packs) {
+    match segment::write(backend, seal, session, packs) {
         Ok((id, _)) => database.add_segment(id, packs),
         // A repository that may only be read is still restored from: the index has the packs.
         Err(error) => {

@@ -6,10 +6,11 @@ use cinderblock_backend::Backend;
 
 use crate::damage::Notes;
 use crate::error::Error;
-use crate::id::{ChunkId, PackId, RepositoryId, SegmentId};
+use crate::id::{ChunkId, PackId, SegmentId};
 use crate::index::{Index, PackEntry};
 use crate::listing;
 use crate::pack::{Content, PackReader};
+use crate::seal::Seal;
 use crate::segment::{self, PackSummary};
 
 /// Chunks of all packs that segments name or that are there without one.
@@ -20,12 +21,12 @@ pub(crate) struct MemoryIndex {
 }
 
 impl MemoryIndex {
-    pub(crate) fn load(backend: &dyn Backend, repository: RepositoryId, notes: &Notes) -> Result<Self, Error> {
+    pub(crate) fn load(backend: &dyn Backend, seal: &Seal, notes: &Notes) -> Result<Self, Error> {
         let mut index = Self::default();
         let segments: BTreeSet<SegmentId> = listing::segments(backend)?;
         let mut named = Vec::new();
         for id in segments {
-            match segment::read(backend, repository, id) {
+            match segment::read(backend, seal, id) {
                 Ok((_, packs)) => named.extend(packs),
                 Err(error) if error.is_damage() => {}
                 Err(error) => return Err(error),
@@ -39,7 +40,7 @@ impl MemoryIndex {
             if index.packs.contains_key(&id) {
                 continue;
             }
-            match PackReader::open(backend, repository, id) {
+            match PackReader::open(backend, seal, id) {
                 Ok(pack) => index.add(&PackSummary::of_reader(&pack), notes),
                 Err(error) if error.is_damage() => {}
                 Err(error) => return Err(error),

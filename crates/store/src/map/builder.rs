@@ -5,7 +5,7 @@
 //! items on when the last child's id ends the run: one id in 1,024 does.
 
 use crate::error::Error;
-use crate::id::ChunkId;
+use crate::id::{ChunkId, Ids};
 use crate::map::node::MAX_ITEMS;
 use crate::map::{FAN_OUT, Item, MAX_LEVEL, Node, Shape};
 
@@ -16,14 +16,15 @@ const MIN_ITEMS: usize = 256;
 #[derive(Debug)]
 pub struct MapBuilder {
     shape: Shape,
+    ids: Ids,
     /// The open node of each level, leaves first, and what it covers.
     open: Vec<(Node, u64)>,
 }
 
 impl MapBuilder {
-    /// An empty map.
-    pub fn new(shape: Shape) -> Self {
-        Self { shape, open: vec![(Node::new(shape, 0), 0)] }
+    /// An empty map, whose nodes get these ids.
+    pub fn new(shape: Shape, ids: Ids) -> Self {
+        Self { shape, ids, open: vec![(Node::new(shape, 0), 0)] }
     }
 
     /// Appends a chunk of `length` plain bytes.
@@ -123,7 +124,7 @@ impl MapBuilder {
             (Shape::Variable, [Item::Zeros(_)]) => Item::Zeros(span),
             _ => {
                 let bytes = node.encode();
-                let id = ChunkId::of_node(&bytes);
+                let id = self.ids.node(&bytes);
                 sink(id, bytes)?;
                 Item::Child { id, span: if self.shape == Shape::Fixed { 1 } else { span } }
             }

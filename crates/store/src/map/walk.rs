@@ -204,6 +204,8 @@ mod tests {
     use proptest::prelude::*;
     use std::collections::HashMap;
 
+    use crate::id::Ids;
+
     #[derive(Clone, Debug)]
     enum Push {
         Zeros(u64),
@@ -221,7 +223,7 @@ mod tests {
             nodes.insert(id, bytes);
             Ok(())
         };
-        let mut builder = MapBuilder::new(shape);
+        let mut builder = MapBuilder::new(shape, Ids::plain());
         let (mut expected, mut at, mut number): (Vec<Piece>, u64, u64) = (Vec::new(), 0, 0);
         let unit = if shape == Shape::Fixed { 4096 } else { 1 };
         for push in pushes {
@@ -310,7 +312,7 @@ mod tests {
                 nodes.insert(id);
                 Ok(())
             };
-            let mut builder = MapBuilder::new(Shape::Variable);
+            let mut builder = MapBuilder::new(Shape::Variable, Ids::plain());
             for n in 0..20_000 {
                 if n == insert_at {
                     builder.push_chunk(id(u64::MAX), 5, &mut sink)?;

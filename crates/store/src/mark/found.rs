@@ -54,7 +54,7 @@ impl Found {
         numbers.sort_unstable();
         let mut found = Self::default();
         for number in numbers.iter().copied() {
-            match Mark::read(&*repository.backend, repository.id(), id, number) {
+            match Mark::read(&*repository.backend, repository.seal(), id, number) {
                 Ok(mark) => found.readable.push((number, mark)),
                 Err(Error::Backend(error)) if error.is_not_found() => return Ok(None),
                 Err(error)

@@ -1,12 +1,14 @@
 //! A pack's directory: which frames and chunks it holds, in order.
 
+use std::ops::Range;
+
 use bincode::{Decode, Encode};
 
 use crate::codec;
 use crate::error::Error;
 use crate::id::ChunkId;
-use crate::object::HEADER_BYTES;
 use crate::pack::{DIRECTORY_MAX_BYTES, FRAME_MAX_BYTES, PACK_MAX_CHUNKS};
+use crate::seal::Framing;
 
 /// How a frame is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
@@ -20,7 +22,7 @@ pub enum Codec {
 /// A frame, as the directory lists it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct FrameEntry {
-    /// Stored length in bytes.
+    /// Stored length in bytes, without the tag of a sealed frame.
     pub stored_bytes: u32,
     /// Plain length in bytes, at most [`FRAME_MAX_BYTES`].
     pub plain_bytes: u32,
@@ -50,6 +52,7 @@ pub struct Directory {
     lists: Lists,
     /// First slot and stored offset of each frame.
     places: Vec<(u32, u32)>,
+    framing: Framing,
     /// End of the last frame: where the directory starts.
     end: u32,
 }
@@ -68,12 +71,17 @@ pub struct ChunkPlace {
 impl Directory {
     /// Checks lists that stand at byte `at` of `object`: what they say adds up, and nothing in them makes a reader
     /// allocate more than the format allows.
-    pub(crate) fn new(object: &str, at: u64, lists: Lists, with_hashes: bool) -> Result<Self, Error> {
+    pub(crate) fn new(
+        (object, at): (&str, u64),
+        lists: Lists,
+        framing: Framing,
+        with_hashes: bool,
+    ) -> Result<Self, Error> {
         let damaged = |reason: &str| Error::damaged(object, at, reason);
         if lists.ids.len() > PACK_MAX_CHUNKS || lists.ids.len() != lists.lengths.len() {
             return Err(damaged("the directory's lists have wrong lengths"));
         }
-        let (mut slot, mut offset, mut hashed) = (0_u32, HEADER_BYTES as u32, 0_usize);
+        let (mut slot, mut offset, mut hashed) = (0_u32, framing.first, 0_usize);
         let mut places = Vec::with_capacity(lists.frames.len());
         for frame in &lists.frames {
             places.push((slot, offset));
@@ -91,7 +99,7 @@ impl Directory {
             if too_long || (frame.codec == Codec::Stored && frame.stored_bytes != frame.plain_bytes) {
                 return Err(damaged("a frame of the directory has a wrong stored length"));
             }
-            offset = match offset.checked_add(frame.stored_bytes) {
+            offset = match frame.stored_bytes.checked_add(framing.tag).and_then(|length| offset.checked_add(length)) {
                 Some(offset) => offset,
                 None => return Err(damaged("the frames of the directory are too long")),
             };
@@ -104,16 +112,16 @@ impl Directory {
         if lists.hashes.len() != if with_hashes { hashed } else { 0 } {
             return Err(damaged("the directory's list of hashes has a wrong length"));
         }
-        Ok(Self { lists, places, end: offset })
+        Ok(Self { lists, places, framing, end: offset })
     }
 
     pub(crate) fn encode(&self) -> Result<Vec<u8>, Error> {
         codec::encode("a directory", &self.lists)
     }
 
-    pub(crate) fn decode(object: &str, at: u64, bytes: &[u8]) -> Result<Self, Error> {
+    pub(crate) fn decode((object, at): (&str, u64), bytes: &[u8], framing: Framing) -> Result<Self, Error> {
         let lists = codec::decode_within::<Lists, { DIRECTORY_MAX_BYTES as usize }>(object, at, bytes)?;
-        Self::new(object, at, lists, true)
+        Self::new((object, at), lists, framing, true)
     }
 
     /// The lists without the SHA-256 hashes, as an index segment carries them.
@@ -158,6 +166,18 @@ impl Directory {
         self.places.get(frame as usize).map(|(_, offset)| u64::from(*offset))
     }
 
+    /// The bytes of the pack that a frame takes: its stored ones and, where it is sealed, its tag.
+    pub fn frame_range(&self, frame: u32) -> Option<Range<u64>> {
+        let from = self.frame_offset(frame)?;
+        let stored = self.lists.frames.get(frame as usize)?.stored_bytes;
+        Some(from..from + u64::from(stored) + u64::from(self.framing.tag))
+    }
+
+    /// Length of all frames in the pack, with their tags, in bytes.
+    pub fn frames_length(&self) -> u64 {
+        u64::from(self.end - self.framing.first)
+    }
+
     /// The first slot of a frame.
     pub fn first_slot(&self, frame: u32) -> Option<u32> {
         self.places.get(frame as usize).map(|(slot, _)| *slot)
@@ -186,9 +206,9 @@ impl Directory {
         Some(ChunkPlace { frame: frame as u32, offset: before.iter().sum(), length })
     }
 
-    /// Sum of the stored lengths of all frames, in bytes.
+    /// Sum of the stored lengths of all frames, without tags, in bytes.
     pub fn stored_bytes(&self) -> u64 {
-        u64::from(self.end) - HEADER_BYTES as u64
+        self.lists.frames.iter().map(|frame| u64::from(frame.stored_bytes)).sum()
     }
 
     /// Sum of the plain lengths of all frames, in bytes.
@@ -227,7 +247,7 @@ mod tests {
         lists.frames[1].stored_bytes = 70_000;
         lists.lengths[2] = 100_000;
         lists.hashes = vec![[8; 32], [9; 32]];
-        let bytes = Directory::new("x", 0, lists.clone(), true)?.encode()?;
+        let bytes = Directory::new(("x", 0), lists.clone(), Framing::PLAIN, true)?.encode()?;
         let mut expected = vec![2, 10, 30, 2, 1, 1, 0xfc, 0x70, 0x11, 0x01, 0x00, 0xfc, 0xa0, 0x86, 0x01, 0x00];
         expected.extend([1, 1, 0, 3]);
         for n in 0..3 {
@@ -237,18 +257,26 @@ mod tests {
         expected.extend([8; 32]);
         expected.extend([9; 32]);
         assert_eq!(bytes, expected);
-        assert_eq!(Directory::decode("x", 0, &bytes)?.lists, lists);
+        assert_eq!(Directory::decode(("x", 0), &bytes, Framing::PLAIN)?.lists, lists);
         Ok(())
     }
 
     #[test]
     fn places_follow_each_other() -> Result<(), Error> {
-        let directory = Directory::new("x", 0, lists(), true)?;
+        let directory = Directory::new(("x", 0), lists(), Framing::PLAIN, true)?;
         assert_eq!(directory.place(0), Some(ChunkPlace { frame: 0, offset: 0, length: 10 }));
         assert_eq!(directory.place(1), Some(ChunkPlace { frame: 0, offset: 10, length: 20 }));
         assert_eq!(directory.place(2), Some(ChunkPlace { frame: 1, offset: 0, length: 7 }));
         assert_eq!(directory.place(3), None);
         assert_eq!((directory.frame_offset(1), directory.end()), (Some(74), 79));
+        Ok(())
+    }
+
+    #[test]
+    fn frames_of_sealed_packs_end_with_their_tags() -> Result<(), Error> {
+        let directory = Directory::new(("x", 0), lists(), Framing::SEALED, true)?;
+        assert_eq!((directory.frame_range(0), directory.frame_range(1)), (Some(96..122), Some(122..143)));
+        assert_eq!((directory.end(), directory.frames_length(), directory.stored_bytes()), (143, 47, 15));
         Ok(())
     }
 
@@ -268,14 +296,14 @@ mod tests {
         for (number, breaking) in broken.iter().enumerate() {
             let mut lists = lists();
             breaking(&mut lists);
-            assert!(Directory::new("x", 0, lists, true).is_err(), "{number}");
+            assert!(Directory::new(("x", 0), lists, Framing::PLAIN, true).is_err(), "{number}");
         }
     }
 
     proptest! {
         #[test]
         fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
-            if let Ok(directory) = Directory::decode("x", 0, &bytes) {
+            if let Ok(directory) = Directory::decode(("x", 0), &bytes, Framing::PLAIN) {
                 for slot in 0..directory.ids().len() as u32 + 1 {
                     let _ = directory.place(slot);
                 }

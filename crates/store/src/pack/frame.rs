@@ -8,8 +8,9 @@ use sha2::{Digest, Sha256};
 
 use crate::error::Error;
 use crate::id::ChunkId;
+use crate::pack::FRAME_MAX_BYTES;
 use crate::pack::directory::{Codec, FrameEntry};
-use crate::pack::{Content, FRAME_MAX_BYTES};
+use crate::seal::TAG_BYTES;
 
 /// How new chunks are compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,9 +80,9 @@ pub struct EncodedFrame {
 }
 
 impl EncodedFrame {
-    /// Stored length in bytes.
+    /// Stored length in bytes, without the tag of a sealed frame.
     pub fn stored_bytes(&self) -> usize {
-        self.bytes.len()
+        self.entry.stored_bytes as usize
     }
 
     /// Plain length in bytes.
@@ -160,11 +161,11 @@ pub fn encode(
             scratch.clear();
             compress(level, plain, scratch)?;
             // Less than 1/64 saved is not worth a decompression of every read.
-            Ok::<_, Error>((scratch.len() < plain.len() - plain.len() / 64).then(|| scratch.to_vec()))
+            Ok::<_, Error>((scratch.len() < plain.len() - plain.len() / 64).then(|| with_room(scratch)))
         })?,
     };
     let codec = if compressed.is_some() { Codec::Zstd } else { Codec::Stored };
-    let bytes = compressed.unwrap_or_else(|| plain.to_vec());
+    let bytes = compressed.unwrap_or_else(|| with_room(plain));
     let entry = FrameEntry {
         stored_bytes: bytes.len() as u32,
         plain_bytes: plain.len() as u32,
@@ -173,6 +174,13 @@ pub fn encode(
         hashed,
     };
     Ok(EncodedFrame { bytes, entry, chunks, hashes })
+}
+
+/// A copy that need not grow, and so move, for the tag of a sealed frame.
+pub(crate) fn with_room(bytes: &[u8]) -> Vec<u8> {
+    let mut copy = Vec::with_capacity(bytes.len() + TAG_BYTES);
+    copy.extend_from_slice(bytes);
+    copy
 }
 
 /// The plain bytes of a frame whose directory entry was checked, into a buffer that is used again.
@@ -212,14 +220,6 @@ pub fn decode(
         return Err(damaged(format!("a frame has {} plain bytes instead of {length}", plain.len())));
     }
     Ok(())
-}
-
-/// Whether `bytes` are the chunk (or map node) that `id` names.
-pub fn is_authentic(content: Content, id: &ChunkId, bytes: &[u8]) -> bool {
-    *id == match content {
-        Content::Data => ChunkId::of(bytes),
-        Content::Map => ChunkId::of_node(bytes),
-    }
 }
 
 #[cfg(test)]

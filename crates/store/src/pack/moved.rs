@@ -1,15 +1,16 @@
 //! Frames for chunks that move from one pack to another, of the same repository or of another one.
 
 use crate::error::Error;
+use crate::id::Ids;
 use crate::pack::PackReader;
 use crate::pack::frame::{self, Compression, EncodedFrame, FrameChunk};
 
 /// A frame as it is, neither compressed nor hashed anew. `stored` and `plain` are its bytes as they are stored, and decompressed; every
-/// chunk is checked against its id. A frame that is hashed needs a `pack` that was read with its hashes.
+/// chunk is checked against its id, as `ids` make it. A frame that is hashed needs a `pack` that was read with its hashes.
 ///
 /// # Errors
 /// [`Error::Damaged`] where a chunk has other bytes, or the hashes are missing.
-pub fn keep(pack: &PackReader, number: u32, stored: &[u8], plain: &[u8]) -> Result<EncodedFrame, Error> {
+pub fn keep(ids: &Ids, pack: &PackReader, number: u32, stored: &[u8], plain: &[u8]) -> Result<EncodedFrame, Error> {
     let directory = pack.directory();
     let damaged = |reason: String| Error::damaged(pack.object(), directory.frame_offset(number).unwrap_or(0), reason);
     let Some(entry) = directory.frames().get(number as usize) else {
@@ -26,12 +27,12 @@ pub fn keep(pack: &PackReader, number: u32, stored: &[u8], plain: &[u8]) -> Resu
     for (id, place) in directory.frame_chunks(number) {
         let from = place.offset as usize;
         let bytes = plain.get(from..from + place.length as usize).unwrap_or_default();
-        if !frame::is_authentic(pack.content(), &id, bytes) {
+        if !ids.is_authentic(pack.content(), &id, bytes) {
             return Err(damaged(format!("chunk {id} has other bytes")));
         }
         chunks.push(FrameChunk { id, length: place.length });
     }
-    Ok(EncodedFrame { bytes: stored.to_vec(), entry: *entry, chunks, hashes })
+    Ok(EncodedFrame { bytes: frame::with_room(stored), entry: *entry, chunks, hashes })
 }
 
 /// A new frame of volume data whose chunks, all of them, have these SHA-256 hashes already. The chunks' bytes were checked before.

@@ -1,13 +1,16 @@
 //! Reading packs.
 
+use std::sync::Arc;
+
 use cinderblock_backend::{Backend, ObjectName};
 
 use crate::error::Error;
-use crate::id::{PackId, RepositoryId, SessionId};
+use crate::id::{PackId, SessionId};
 use crate::layout;
 use crate::object::{HEADER_BYTES, Header, Kind, checksum};
 use crate::pack::directory::Directory;
 use crate::pack::{Content, DIRECTORY_MAX_BYTES, FOOTER_BYTES, FOOTER_MAGIC};
+use crate::seal::{ObjectKey, Part, Seal};
 use crate::segment::PackSummary;
 
 /// First guess at how much of a pack's tail holds its directory: 256 KiB is enough for 3,700 chunks.
@@ -22,6 +25,8 @@ pub struct PackReader {
     session: SessionId,
     directory: Directory,
     object_bytes: u64,
+    /// Opens its frames, where they are sealed.
+    key: Option<Arc<ObjectKey>>,
 }
 
 fn number<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
@@ -30,18 +35,18 @@ fn number<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
 
 impl PackReader {
     /// Reads the directory: two requests, at the same time where the storage wants several, and three for a very full pack.
-    pub(crate) fn open(backend: &dyn Backend, repository: RepositoryId, id: PackId) -> Result<Self, Error> {
+    pub(crate) fn open(backend: &dyn Backend, seal: &Seal, id: PackId) -> Result<Self, Error> {
         let name = layout::pack(id)?;
         let object = name.as_str();
         let missing = |error: cinderblock_backend::Error| match error.is_not_found() {
             true => Error::PackMissing { pack: id },
             false => error.into(),
         };
-        let mut header = [0; HEADER_BYTES];
+        let mut beginning = vec![0; seal.beginning_bytes()];
         let (tail, read) = match backend.requests_in_flight() {
             0 | 1 => (backend.get_tail(&name, TAIL_BYTES), None),
             _ => std::thread::scope(|threads| {
-                let read = threads.spawn(|| backend.read_into(&name, 0, &mut header));
+                let read = threads.spawn(|| backend.read_into(&name, 0, &mut beginning));
                 let tail = backend.get_tail(&name, TAIL_BYTES);
                 (tail, Some(read.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))))
             }),
@@ -71,31 +76,55 @@ impl PackReader {
         }
         let from = tail.bytes.len().checked_sub(needed).ok_or_else(short)?;
         let encoded = tail.bytes.get(from..from + length as usize).ok_or_else(short)?;
-        read.unwrap_or_else(|| backend.read_into(&name, 0, &mut header)).map_err(missing)?;
-        let agrees = checksum(&[&header, encoded, &footer[..16]])[..] == footer[16..48];
-        let header = match Header::decode(object, &header) {
+        read.unwrap_or_else(|| backend.read_into(&name, 0, &mut beginning)).map_err(missing)?;
+        let header = beginning.get(..HEADER_BYTES).unwrap_or_default();
+        let agrees = checksum(&[header, encoded, &footer[..16]])[..] == footer[16..48];
+        let header = match Header::decode(object, header, seal.accepts()) {
             Ok(header) if agrees => header,
             Err(error @ (Error::NewerFormat { .. } | Error::Unsupported { .. })) if agrees => return Err(error),
             _ => return Err(Error::damaged(object, at, "the checksum of header and directory does not agree")),
         };
-        header.expect(object, &[Kind::DataPack, Kind::MapPack], repository, *id.as_bytes())?;
-        let directory = Directory::decode(object, at, encoded)?;
+        header.expect(object, &[Kind::DataPack, Kind::MapPack], seal.repository(), *id.as_bytes())?;
+        let key = seal.key_of(object, &beginning)?;
+        let mut opened = Vec::new();
+        let encoded = match &key {
+            None => encoded,
+            Some(key) => {
+                opened.extend_from_slice(encoded);
+                key.open_vec((object, at), Part::Directory, &[], &mut opened)?;
+                &opened
+            }
+        };
+        let directory = Directory::decode((object, at), encoded, seal.framing())?;
         if directory.end() != at || directory.ids().len() != chunks as usize {
             return Err(Error::damaged(object, at, "directory and footer do not agree"));
         }
         let content = if header.kind == Kind::MapPack { Content::Map } else { Content::Data };
-        Ok(Self { id, name, content, session: header.session, directory, object_bytes: size })
+        Ok(Self { id, name, content, session: header.session, directory, object_bytes: size, key })
     }
 
-    /// A pack as a segment describes it, whose own directory was not read.
-    pub(crate) fn of_summary(session: SessionId, summary: PackSummary) -> Result<Self, Error> {
+    /// A pack as a segment describes it, whose own directory was not read. Of a sealed one, the beginning is read: its frames need the salt.
+    pub(crate) fn of_summary(
+        (backend, seal): (&dyn Backend, &Seal),
+        session: SessionId,
+        summary: PackSummary,
+    ) -> Result<Self, Error> {
         let content = if summary.map { Content::Map } else { Content::Data };
+        let name = layout::pack(summary.id)?;
+        let mut key = None;
+        if seal.is_sealed() {
+            let mut beginning = vec![0; seal.beginning_bytes()];
+            backend.read_into(&name, 0, &mut beginning)?;
+            Header::decode(name.as_str(), &beginning, seal.accepts())?;
+            key = seal.key_of(name.as_str(), &beginning)?;
+        }
         Ok(Self {
             id: summary.id,
-            name: layout::pack(summary.id)?,
+            name,
+            key,
             content,
             session,
-            directory: Directory::new("an index segment", 0, summary.lists, false)?,
+            directory: Directory::new(("an index segment", 0), summary.lists, seal.framing(), false)?,
             object_bytes: summary.object_bytes,
         })
     }
@@ -128,6 +157,17 @@ impl PackReader {
     /// What is in it.
     pub fn directory(&self) -> &Directory {
         &self.directory
+    }
+
+    /// Opens a frame where it is sealed: `bytes` are those of [`Directory::frame_range`], and begin with the frame's stored bytes afterwards.
+    /// Nothing is done to a frame that is not sealed.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] where they are not what was sealed at this place of this pack.
+    pub fn open_frame(&self, number: u32, bytes: &mut [u8]) -> Result<(), Error> {
+        let Some(key) = &self.key else { return Ok(()) };
+        let at = self.directory.frame_offset(number).unwrap_or(0);
+        key.open((self.name.as_str(), at), Part::Frame(number), &[], bytes).map(drop)
     }
 
     /// Length of the whole object in bytes.

@@ -1,19 +1,22 @@
 //! Making packs.
 
 use crate::error::Error;
-use crate::id::{PackId, RepositoryId, SessionId};
-use crate::object::{Header, Kind, checksum};
+use crate::id::{PackId, SessionId};
+use crate::object::{HEADER_BYTES, Header, Kind, checksum};
 use crate::pack::directory::{Directory, Lists};
 use crate::pack::frame::EncodedFrame;
 use crate::pack::{Content, FOOTER_MAGIC, PACK_MAX_CHUNKS, PACK_TARGET_BYTES};
+use crate::seal::{Opening, Part, Seal};
 
-/// Collects frames until they make a pack. Pure: it neither stores nor compresses.
+/// Collects frames until they make a pack, and seals them where the repository is encrypted. It neither stores nor compresses.
 #[derive(Debug)]
 pub struct PackBuilder {
-    repository: RepositoryId,
+    seal: Seal,
     session: SessionId,
     content: Content,
     target_bytes: usize,
+    /// Of the pack that has `frames`.
+    pub(crate) begun: Option<(PackId, Opening)>,
     frames: Vec<EncodedFrame>,
     bytes: usize,
     chunks: usize,
@@ -25,15 +28,25 @@ pub struct FinishedPack {
     pub(crate) id: PackId,
     pub(crate) content: Content,
     pub(crate) directory: Directory,
-    header: [u8; 64],
+    /// Header and, where the pack is sealed, salt.
+    beginning: Vec<u8>,
     frames: Vec<EncodedFrame>,
     directory_bytes: Vec<u8>,
     footer: [u8; 64],
 }
 
 impl PackBuilder {
-    pub(crate) fn new(repository: RepositoryId, session: SessionId, content: Content) -> Self {
-        Self { repository, session, content, target_bytes: PACK_TARGET_BYTES, frames: Vec::new(), bytes: 0, chunks: 0 }
+    pub(crate) fn new(seal: Seal, session: SessionId, content: Content) -> Self {
+        Self {
+            seal,
+            session,
+            content,
+            target_bytes: PACK_TARGET_BYTES,
+            begun: None,
+            frames: Vec::new(),
+            bytes: 0,
+            chunks: 0,
+        }
     }
 
     /// Closes packs at so many stored bytes instead of [`PACK_TARGET_BYTES`], for those who have less memory.
@@ -46,8 +59,8 @@ impl PackBuilder {
     /// Adds a frame. Where it would make the pack too large, the pack before it is returned, finished.
     ///
     /// # Errors
-    /// [`Error::TooLarge`] for a frame of more than [`PACK_MAX_CHUNKS`] chunks; [`Error::Random`].
-    pub fn push(&mut self, frame: EncodedFrame) -> Result<Option<FinishedPack>, Error> {
+    /// [`Error::TooLarge`] for a frame of more than [`PACK_MAX_CHUNKS`] chunks; [`Error::Random`]; [`Error::Cipher`].
+    pub fn push(&mut self, mut frame: EncodedFrame) -> Result<Option<FinishedPack>, Error> {
         if frame.chunks() > PACK_MAX_CHUNKS {
             return Err(Error::TooLarge {
                 what: "a frame",
@@ -60,6 +73,13 @@ impl PackBuilder {
         let finished = if full { self.finish()? } else { None };
         self.bytes += frame.stored_bytes();
         self.chunks += frame.chunks();
+        let begun = match &mut self.begun {
+            Some(begun) => begun,
+            None => self.begun.insert(begin(&self.seal, self.session, self.content)?),
+        };
+        if let Some(key) = &begun.1.key {
+            key.seal(Part::Frame(self.frames.len() as u32), &[], &mut frame.bytes)?;
+        }
         self.frames.push(frame);
         Ok(finished)
     }
@@ -67,19 +87,11 @@ impl PackBuilder {
     /// Finishes the pack, if anything was added since the last one; the builder is empty then.
     ///
     /// # Errors
-    /// [`Error::Random`].
+    /// [`Error::Cipher`].
     pub fn finish(&mut self) -> Result<Option<FinishedPack>, Error> {
-        if self.frames.is_empty() {
-            return Ok(None);
-        }
+        let Some((id, Opening { bytes: beginning, key })) = self.begun.take() else { return Ok(None) };
         let frames = std::mem::take(&mut self.frames);
         (self.bytes, self.chunks) = (0, 0);
-        let id = PackId::random()?;
-        let kind = match self.content {
-            Content::Data => Kind::DataPack,
-            Content::Map => Kind::MapPack,
-        };
-        let header = Header { kind, repository: self.repository, id: *id.as_bytes(), session: self.session }.encode();
         let mut lists = Lists::default();
         for frame in &frames {
             lists.frames.push(frame.entry);
@@ -89,18 +101,32 @@ impl PackBuilder {
             }
             lists.hashes.extend_from_slice(&frame.hashes);
         }
-        let directory = Directory::new("a new pack", 0, lists, true)?;
-        let directory_bytes = directory.encode()?;
+        let directory = Directory::new(("a new pack", 0), lists, self.seal.framing(), true)?;
+        let mut directory_bytes = directory.encode()?;
+        if let Some(key) = key {
+            key.seal(Part::Directory, &[], &mut directory_bytes)?;
+        }
         let mut footer = [0; 64];
         footer[0..8].copy_from_slice(&directory.end().to_le_bytes());
         footer[8..12].copy_from_slice(&(directory_bytes.len() as u32).to_le_bytes());
         footer[12..16].copy_from_slice(&(directory.ids().len() as u32).to_le_bytes());
-        let sum = checksum(&[&header, &directory_bytes, &footer[..16]]);
+        let header = beginning.get(..HEADER_BYTES).unwrap_or_default();
+        let sum = checksum(&[header, &directory_bytes, &footer[..16]]);
         footer[16..48].copy_from_slice(&sum);
         // 48..56 is reserved, and zero.
         footer[56..64].copy_from_slice(&FOOTER_MAGIC);
-        Ok(Some(FinishedPack { id, content: self.content, directory, header, frames, directory_bytes, footer }))
+        Ok(Some(FinishedPack { id, content: self.content, directory, beginning, frames, directory_bytes, footer }))
     }
+}
+
+fn begin(seal: &Seal, session: SessionId, content: Content) -> Result<(PackId, Opening), Error> {
+    let id = PackId::random()?;
+    let kind = match content {
+        Content::Data => Kind::DataPack,
+        Content::Map => Kind::MapPack,
+    };
+    let header = Header { kind, repository: seal.repository(), id: *id.as_bytes(), session };
+    Ok((id, seal.begin(&header)?))
 }
 
 impl FinishedPack {
@@ -127,6 +153,6 @@ impl FinishedPack {
     /// The object's bytes, in parts that follow each other.
     pub(crate) fn parts(&self) -> Vec<&[u8]> {
         let frames = self.frames.iter().map(|frame| frame.bytes.as_slice());
-        [&self.header[..]].into_iter().chain(frames).chain([&self.directory_bytes[..], &self.footer]).collect()
+        [&self.beginning[..]].into_iter().chain(frames).chain([&self.directory_bytes[..], &self.footer]).collect()
     }
 }

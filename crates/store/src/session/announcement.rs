@@ -7,9 +7,10 @@ use cinderblock_backend::Backend;
 
 use crate::codec;
 use crate::error::Error;
-use crate::id::{CollectionId, RepositoryId, SessionId};
+use crate::id::{CollectionId, SessionId};
 use crate::layout;
 use crate::object::{HEADER_BYTES, Header, Kind, get_envelope, put_envelope};
+use crate::seal::Seal;
 use crate::time::Timestamp;
 
 /// Longest text about what a session does.
@@ -70,20 +71,20 @@ impl Announcement {
         }
     }
 
-    pub(crate) fn put(&self, backend: &dyn Backend, repository: RepositoryId, id: SessionId) -> Result<(), Error> {
-        let header = Header { kind: Kind::Session, repository, id: *id.as_bytes(), session: id };
+    pub(crate) fn put(&self, backend: &dyn Backend, seal: &Seal, id: SessionId) -> Result<(), Error> {
+        let header = Header { kind: Kind::Session, repository: seal.repository(), id: *id.as_bytes(), session: id };
         let body = codec::encode("a session", self)?;
-        match put_envelope(backend, &layout::session(id, self.number)?, &header, &body) {
+        match put_envelope(backend, seal, &layout::session(id, self.number)?, &header, &body) {
             // Storage that tries again by itself may say so of what it has just stored.
             Err(Error::Backend(cinderblock_backend::Error::AlreadyExists { .. })) => Ok(()),
             other => other.map(drop),
         }
     }
 
-    fn get(backend: &dyn Backend, repository: RepositoryId, id: SessionId, number: u32) -> Result<Self, Error> {
+    fn get(backend: &dyn Backend, seal: &Seal, id: SessionId, number: u32) -> Result<Self, Error> {
         let name = layout::session(id, number)?;
-        let (header, body) = get_envelope(backend, &name, Kind::Session)?;
-        header.expect(name.as_str(), &[Kind::Session], repository, *id.as_bytes())?;
+        let (header, body) = get_envelope(backend, seal, &name, Kind::Session)?;
+        header.expect(name.as_str(), &[Kind::Session], seal.repository(), *id.as_bytes())?;
         let at = HEADER_BYTES as u64;
         let found = match body.first() {
             Some(0) => {
@@ -156,7 +157,7 @@ impl SessionInfo {
 }
 
 /// All sessions that announced themselves and have not left, by id.
-pub(crate) fn list(backend: &dyn Backend, repository: RepositoryId) -> Result<Vec<SessionInfo>, Error> {
+pub(crate) fn list(backend: &dyn Backend, seal: &Seal) -> Result<Vec<SessionInfo>, Error> {
     let mut numbers: BTreeMap<SessionId, Vec<u32>> = BTreeMap::new();
     backend.list(layout::SESSIONS, &mut |info| {
         if let Some((id, number)) = layout::parse_session(&info.name) {
@@ -167,22 +168,17 @@ pub(crate) fn list(backend: &dyn Backend, repository: RepositoryId) -> Result<Ve
     let mut sessions = Vec::with_capacity(numbers.len());
     for (id, mut numbers) in numbers {
         numbers.sort_unstable();
-        sessions.push(read(backend, repository, id, numbers)?);
+        sessions.push(read(backend, seal, id, numbers)?);
     }
     Ok(sessions)
 }
 
 /// The newest that a session says of those numbers. What is listed and not there any more may have been renewed under a number
 /// that the listing does not show yet: such a session is at work, as far as anyone knows.
-fn read(
-    backend: &dyn Backend,
-    repository: RepositoryId,
-    id: SessionId,
-    numbers: Vec<u32>,
-) -> Result<SessionInfo, Error> {
+fn read(backend: &dyn Backend, seal: &Seal, id: SessionId, numbers: Vec<u32>) -> Result<SessionInfo, Error> {
     let mut damaged = false;
     for number in numbers.iter().rev() {
-        match Announcement::get(backend, repository, id, *number) {
+        match Announcement::get(backend, seal, id, *number) {
             Ok(found) => {
                 return Ok(SessionInfo {
                     id,
@@ -212,6 +208,7 @@ mod tests {
     use cinderblock_backend::Memory;
 
     use super::*;
+    use crate::id::RepositoryId;
 
     fn announcement() -> Announcement {
         Announcement {
@@ -237,7 +234,7 @@ mod tests {
 
     #[test]
     fn what_protocol_0_wrote_is_read_as_a_writer() -> Result<(), Error> {
-        let (backend, repository) = (Memory::new(), RepositoryId::from_bytes([9; 16]));
+        let (backend, seal) = (Memory::new(), Seal::none(RepositoryId::from_bytes([9; 16])));
         let id = SessionId::from_bytes([1; 16]);
         let old = Announcement0 {
             protocol: 0,
@@ -248,9 +245,9 @@ mod tests {
             activity: "a".to_owned(),
             seen: vec![],
         };
-        let header = Header { kind: Kind::Session, repository, id: *id.as_bytes(), session: id };
-        put_envelope(&backend, &layout::session(id, 1)?, &header, &codec::encode("x", &old)?)?;
-        let found = list(&backend, repository)?;
+        let header = Header { kind: Kind::Session, repository: seal.repository(), id: *id.as_bytes(), session: id };
+        put_envelope(&backend, &seal, &layout::session(id, 1)?, &header, &codec::encode("x", &old)?)?;
+        let found = list(&backend, &seal)?;
         assert_eq!(found.len(), 1);
         assert_eq!((found[0].role, found[0].host.as_str(), found[0].damaged), (Role::Writer, "h", false));
         Ok(())
@@ -258,17 +255,17 @@ mod tests {
 
     #[test]
     fn the_newest_readable_renewal_counts() -> Result<(), Error> {
-        let (backend, repository) = (Memory::new(), RepositoryId::from_bytes([9; 16]));
+        let (backend, seal) = (Memory::new(), Seal::none(RepositoryId::from_bytes([9; 16])));
         let id = SessionId::from_bytes([1; 16]);
         for number in [1, 2] {
-            Announcement { number, renewed_at: number.into(), ..announcement() }.put(&backend, repository, id)?;
+            Announcement { number, renewed_at: number.into(), ..announcement() }.put(&backend, &seal, id)?;
         }
         backend.put(&layout::session(id, 3)?, &[b"cut short"])?;
-        let found = list(&backend, repository)?;
+        let found = list(&backend, &seal)?;
         assert_eq!(found[0].renewed_at, Some(Timestamp::from_microseconds(2)));
         backend.delete(&layout::session(id, 1)?)?;
         backend.delete(&layout::session(id, 2)?)?;
-        assert!(list(&backend, repository)?[0].damaged);
+        assert!(list(&backend, &seal)?[0].damaged);
         Ok(())
     }
 }

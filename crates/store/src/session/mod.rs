@@ -68,7 +68,7 @@ impl Repository {
         self.check_identity()?;
         let id = SessionId::random()?;
         let announcement = Announcement::new(role, activity, self.clock().now());
-        let announced = announcement.put(self.backend(), self.id(), id);
+        let announced = announcement.put(self.backend(), self.seal(), id);
         // An answer may be lost: a collector would wait for a session that nobody has.
         announced.inspect_err(|_| drop(fence::delete_session(self.backend(), id, 1)))?;
         let mut session = Session {
@@ -82,7 +82,7 @@ impl Repository {
         };
         // In this order: a collection that is put after this look sees the announcement.
         if role == Role::Writer {
-            let collections = collection::list(self.backend(), self.id())?;
+            let collections = collection::list(self.backend(), self.seal())?;
             if !collections.is_empty() {
                 if !skips(Step::AvoidCondemned) {
                     session.condemned = collections.values().flatten().copied().collect();
@@ -103,7 +103,7 @@ impl Repository {
     /// # Errors
     /// What the storage says.
     pub fn sessions(&self) -> Result<Vec<SessionInfo>, Error> {
-        announcement::list(self.backend(), self.id())
+        announcement::list(self.backend(), self.seal())
     }
 }
 
@@ -164,7 +164,7 @@ impl Session<'_> {
         next.number += 1;
         next.renewed_at = self.repository.clock().now().microseconds();
         change(&mut next);
-        let put = next.put(self.repository.backend(), self.repository.id(), self.id);
+        let put = next.put(self.repository.backend(), self.repository.seal(), self.id);
         // It may have been made all the same.
         put.inspect_err(|_| drop(fence::delete_session(self.repository.backend(), self.id, next.number)))?;
         *announced = next;
@@ -182,6 +182,11 @@ impl Session<'_> {
         Ok(())
     }
 
+    /// The repository that it writes to.
+    pub fn repository(&self) -> &Repository {
+        self.repository
+    }
+
     /// Bytes that it has added to the repository so far: whole packs and segments.
     pub fn stored_bytes(&self) -> u64 {
         self.stored_bytes.load(Ordering::Relaxed)
@@ -189,7 +194,7 @@ impl Session<'_> {
 
     /// A builder of packs of this session.
     pub fn pack_builder(&self, content: Content) -> PackBuilder {
-        PackBuilder::new(self.repository.id(), self.id, content)
+        PackBuilder::new(self.repository.seal().clone(), self.id, content)
     }
 
     fn pending(&self) -> MutexGuard<'_, Pending> {
@@ -227,7 +232,7 @@ impl Session<'_> {
         if pending.packs.is_empty() {
             return Ok(());
         }
-        match segment::write(&*self.repository.backend, self.repository.id(), self.id, &pending.packs) {
+        match segment::write(&*self.repository.backend, self.repository.seal(), self.id, &pending.packs) {
             Ok((_, bytes)) => {
                 self.stored_bytes.fetch_add(bytes, Ordering::Relaxed);
                 self.repository.forget_index();
@@ -294,14 +299,17 @@ impl Session<'_> {
             return Ok(());
         }
         match self.repository.unchecked_record(&record.volume, record.id) {
-            Ok(there) if there.session == self.id => fence::delete(self.repository.backend(), &record.object()?),
+            Ok(there) if there.session == self.id => {
+                fence::delete(self.repository.backend(), &self.repository.record_object(&record.volume, record.id)?)
+            }
             Ok(_) | Err(Error::BackupNotFound { .. }) => Ok(()),
             Err(error) => Err(error),
         }
     }
 
     fn put_record(&self, record: &Record) -> Result<(), Error> {
-        let error = match record.write(self.repository.backend(), self.repository.id()) {
+        let name = self.repository.record_object(&record.volume, record.id)?;
+        let error = match record.write(self.repository.backend(), self.repository.seal(), &name) {
             Ok(_) => return Ok(()),
             Err(error) => error,
         };

@@ -23,7 +23,7 @@ impl Session<'_> {
                 continue;
             }
             self.stay()?;
-            let summary = match PackReader::open(self.repository.backend(), self.repository.id(), id) {
+            let summary = match PackReader::open(self.repository.backend(), self.repository.seal(), id) {
                 Ok(pack) => PackSummary::of_reader(&pack),
                 Err(error) if error.is_damage() => continue,
                 Err(error) => return Err(error),

@@ -47,7 +47,7 @@ fn record(session: &Session<'_>) -> Result<Record, Error> {
 
 fn bury(repository: &Repository, session: SessionId) -> Result<(), Error> {
     let collector = SessionId::from_bytes([7; 16]);
-    let collector = Collector { backend: repository.backend(), repository: repository.id(), session: collector };
+    let collector = Collector { backend: repository.backend(), seal: repository.seal(), session: collector };
     collector.bury(session, repository.now())
 }
 
@@ -74,7 +74,8 @@ fn a_session_that_is_fenced_takes_back_only_its_own_record() -> Result<(), Error
     let (_cache, repository) = repository()?;
     let (fenced, other) = (repository.start_session("fenced")?, repository.start_session("other")?);
     let (own, mut others) = (record(&fenced)?, record(&other)?);
-    own.write(repository.backend(), repository.id())?;
+    let name = repository.record_object(&own.volume, own.id)?;
+    own.write(repository.backend(), repository.seal(), &name)?;
     fenced.take_back(&own)?;
     assert!(matches!(repository.record(&own.volume, own.id), Err(Error::BackupNotFound { .. })));
     other.commit(&mut others)?;
@@ -89,7 +90,9 @@ fn a_void_record_in_the_way_is_told_and_the_session_leaves() -> Result<(), Error
     let (_cache, repository) = repository()?;
     let late = repository.start_session("stalls")?;
     bury(&repository, late.id())?;
-    record(&late)?.write(repository.backend(), repository.id())?;
+    let void = record(&late)?;
+    let name = repository.record_object(&void.volume, void.id)?;
+    void.write(repository.backend(), repository.seal(), &name)?;
     drop(late);
     let again = repository.start_session("the same backup again")?;
     let mut new = record(&again)?;

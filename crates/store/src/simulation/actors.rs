@@ -13,7 +13,8 @@ use super::plot::Plot;
 use crate::clock::Clock;
 use crate::error::Error;
 use crate::gc::Observer;
-use crate::id::{BackupId, ChunkId, PackId, VolumeId};
+use crate::id::{BackupId, ChunkId, Ids, PackId, VolumeId};
+use crate::key::Secret;
 use crate::map::{MapBuilder, Node, PieceContent, Shape};
 use crate::pack::frame::{self, Compression, FrameChunk};
 use crate::pack::{Content, PackBuilder};
@@ -53,13 +54,24 @@ pub(super) fn once_in(n: u64) -> bool {
     below(n) == 0
 }
 
+/// What opens the repositories that are encrypted.
+pub(super) fn secret() -> Secret {
+    Secret::key_file(format!("cinderblock-key-1:{}", "09".repeat(32)).as_bytes()).expect("a key file")
+}
+
 pub(super) fn open(backend: Arc<dyn Backend>, clock: Option<ActorHandle>) -> Result<Repository, Error> {
     let mut options = OpenOptions::new(PathBuf::from("/nonexistent"));
     options.index_in_memory = true;
     if let Some(handle) = clock {
         options.clock = Arc::new(ActorClock(handle));
     }
-    Repository::open(backend, &options)
+    match Repository::open(Arc::clone(&backend), &options) {
+        Err(Error::Locked { .. }) => {
+            options.secret = Some(secret());
+            Repository::open(backend, &options)
+        }
+        opened => opened,
+    }
 }
 
 /// A process: opens the repository again now and then, as commands do, and mostly goes on with what it has in memory.
@@ -207,8 +219,8 @@ fn any_backup(repository: &Repository) -> Option<(VolumeId, BackupId)> {
 pub(super) type Nodes = Vec<(ChunkId, Vec<u8>)>;
 
 /// The root of a volume's map, and all nodes below it.
-pub(super) fn nodes_of(volume: &Volume) -> Result<(Node, Nodes), Error> {
-    let (mut nodes, mut map) = (Nodes::new(), MapBuilder::new(Shape::Fixed));
+pub(super) fn nodes_of(ids: &Ids, volume: &Volume) -> Result<(Node, Nodes), Error> {
+    let (mut nodes, mut map) = (Nodes::new(), MapBuilder::new(Shape::Fixed, ids.clone()));
     let mut sink = |id, bytes: Vec<u8>| {
         nodes.push((id, bytes));
         Ok(())
@@ -218,7 +230,7 @@ pub(super) fn nodes_of(volume: &Volume) -> Result<(Node, Nodes), Error> {
         if *position > at {
             map.push_zeros(position - at, &mut sink)?;
         }
-        map.push_chunk(ChunkId::of(&chunk(*seed)), CHUNK as u32, &mut sink)?;
+        map.push_chunk(ids.chunk(&chunk(*seed)), CHUNK as u32, &mut sink)?;
         at = position + 1;
     }
     map.push_zeros(VOLUME_CHUNKS - at, &mut sink)?;
@@ -235,8 +247,8 @@ fn write_volume(
     work: impl FnOnce() -> Result<(), Error>,
 ) -> Result<Record, Error> {
     let chunks: BTreeMap<ChunkId, Vec<u8>> =
-        volume.values().map(|seed| chunk(*seed)).map(|bytes| (ChunkId::of(&bytes), bytes)).collect();
-    let (root, nodes) = nodes_of(volume)?;
+        volume.values().map(|seed| chunk(*seed)).map(|bytes| (repository.ids().chunk(&bytes), bytes)).collect();
+    let (root, nodes) = nodes_of(repository.ids(), volume)?;
     let data_packs = store(session, Content::Data, &chunks.into_iter().collect::<Vec<_>>())?;
     work()?;
     let map_packs = store(session, Content::Map, &nodes)?;

@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cinderblock_backend::Memory;
 
-use crate::id::{BackupId, ChunkId, RepositoryId};
+use crate::id::{BackupId, ChunkId};
+use crate::seal::Seal;
 
 /// Bytes of a chunk.
 pub(super) const CHUNK: usize = 4096;
@@ -40,7 +41,7 @@ pub(super) struct Known {
 pub(super) struct Model {
     /// The store without its weather.
     pub storage: Arc<Memory>,
-    repository: RepositoryId,
+    seal: Seal,
     backups: Mutex<BTreeMap<BackupId, Known>>,
     /// Chunks and nodes a copy of which went bad, and when that was last: at the how manyth time. None of them is repaired.
     rotten: Mutex<BTreeMap<ChunkId, u64>>,
@@ -51,10 +52,10 @@ pub(super) struct Model {
 }
 
 impl Model {
-    pub fn new(storage: Arc<Memory>, repository: RepositoryId) -> Self {
+    pub fn new(storage: Arc<Memory>, seal: Seal) -> Self {
         Self {
             storage,
-            repository,
+            seal,
             backups: Mutex::default(),
             rotten: Mutex::default(),
             ever_rotten: Mutex::default(),
@@ -63,8 +64,8 @@ impl Model {
         }
     }
 
-    pub fn repository_id(&self) -> RepositoryId {
-        self.repository
+    pub fn seal(&self) -> &Seal {
+        &self.seal
     }
 
     pub fn rotten(&self) -> MutexGuard<'_, BTreeMap<ChunkId, u64>> {

@@ -7,7 +7,7 @@ use cinderblock_backend::Backend;
 use super::actors::{Process, below, nodes_of};
 use super::model::{Model, chunk};
 use crate::error::Error;
-use crate::id::{ChunkId, PackId};
+use crate::id::{ChunkId, Ids, PackId};
 use crate::layout;
 use crate::listing;
 use crate::map::PieceContent;
@@ -47,7 +47,7 @@ fn flip_a_bit(model: &Model) -> Result<(), Error> {
     else {
         return Ok(());
     };
-    let Ok(pack) = PackReader::open(storage, model.repository_id(), id) else { return Ok(()) };
+    let Ok(pack) = PackReader::open(storage, model.seal(), id) else { return Ok(()) };
     let at = below(bytes);
     let name = layout::pack(id)?;
     let mut changed = storage.get(&name, bytes)?;
@@ -187,7 +187,7 @@ fn store(
     for id in lost {
         let (content, bytes) = match found.remove(&id) {
             Some(found) => found,
-            None if is_excused(&id) => match content_of(&id, model) {
+            None if is_excused(&id) => match content_of(repository.ids(), &id, model) {
                 Some(content) => content,
                 None => continue,
             },
@@ -213,11 +213,11 @@ fn store(
 }
 
 /// What a chunk or a node of a map that anybody ever wrote has for content.
-fn content_of(id: &ChunkId, model: &Model) -> Option<(Content, Vec<u8>)> {
-    if let Some(bytes) = (0..10).map(chunk).find(|bytes| ChunkId::of(bytes) == *id) {
+fn content_of(ids: &Ids, id: &ChunkId, model: &Model) -> Option<(Content, Vec<u8>)> {
+    if let Some(bytes) = (0..10).map(chunk).find(|bytes| ids.chunk(bytes) == *id) {
         return Some((Content::Data, bytes));
     }
     let volumes: Vec<_> = model.backups().values().map(|known| known.volume.clone()).collect();
-    let mut nodes = volumes.iter().filter_map(|volume| nodes_of(volume).ok()).flat_map(|(_, nodes)| nodes);
+    let mut nodes = volumes.iter().filter_map(|volume| nodes_of(ids, volume).ok()).flat_map(|(_, nodes)| nodes);
     nodes.find(|(node, _)| node == id).map(|(_, bytes)| (Content::Map, bytes))
 }

@@ -7,7 +7,7 @@ use cinderblock_backend::Backend;
 use cinderblock_backend::simulated::{Actor, Ending, Simulation, Weather};
 use cinderblock_chunker::ChunkSize;
 
-use super::actors::{Process, below, check, open};
+use super::actors::{Process, below, check, open, secret};
 use super::model::{CHUNK, Model};
 use super::plot::Plot;
 use super::repairer::repair;
@@ -39,9 +39,13 @@ pub(super) fn run(seed: u64, step: Option<Step>, keep_log: bool) -> Outcome {
     seeded::seed(Some(seed));
     let calm = simulation.calm_view();
     let size = ChunkSize::new(CHUNK as u64).expect("a chunk size");
-    Repository::create(&*calm, size).expect("a repository");
-    let repository = open(calm.clone(), None).expect("the repository").id();
-    let model = Model::new(calm, repository);
+    // Every fourth one is encrypted: all that there is goes through the same functions.
+    match seed % 4 {
+        3 => Repository::create_encrypted(&*calm, size, &secret(), "").expect("a repository"),
+        _ => Repository::create(&*calm, size).expect("a repository"),
+    };
+    let seal = open(calm.clone(), None).expect("the repository").seal().clone();
+    let model = Model::new(calm, seal);
     for round in 0..1 + below(2) {
         let mut actors = Vec::new();
         let model = &model;

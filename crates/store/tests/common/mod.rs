@@ -143,7 +143,7 @@ pub fn write_all_but_record(
     let chunks = cut(bytes, plan.shape);
     let mut wanted = Vec::new();
     let mut nodes: Vec<(ChunkId, Vec<u8>)> = Vec::new();
-    let mut map = MapBuilder::new(plan.shape);
+    let mut map = MapBuilder::new(plan.shape, repository.ids().clone());
     let mut sink = |id, bytes| {
         nodes.push((id, bytes));
         Ok(())
@@ -152,8 +152,8 @@ pub fn write_all_but_record(
         if chunk.iter().all(|byte| *byte == 0) {
             map.push_zeros(if plan.shape == Shape::Fixed { 1 } else { chunk.len() as u64 }, &mut sink)?;
         } else {
-            wanted.push((ChunkId::of(chunk), *chunk));
-            map.push_chunk(ChunkId::of(chunk), chunk.len() as u32, &mut sink)?;
+            wanted.push((repository.ids().chunk(chunk), *chunk));
+            map.push_chunk(repository.ids().chunk(chunk), chunk.len() as u32, &mut sink)?;
         }
     }
     let root = map.finish(&mut sink)?;
@@ -221,7 +221,7 @@ fn read_place(repository: &Repository, id: ChunkId, Location { pack, slot }: &Lo
     repository.read_frame(pack, place.frame, &mut stored, &mut plain)?;
     let chunk = plain.get(place.offset as usize..).and_then(|rest| rest.get(..place.length as usize));
     match chunk {
-        Some(bytes) if frame::is_authentic(pack.content(), &id, bytes) => Ok(bytes.to_vec()),
+        Some(bytes) if repository.ids().is_authentic(pack.content(), &id, bytes) => Ok(bytes.to_vec()),
         _ => Err(Error::Damaged { object: pack.object().to_string(), offset: 0, reason: format!("chunk {id}") }),
     }
 }

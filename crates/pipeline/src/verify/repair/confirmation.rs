@@ -4,7 +4,6 @@
 use std::collections::BTreeSet;
 
 use cinderblock_backend::{Error as BackendError, ObjectName};
-use cinderblock_store::pack::frame;
 use cinderblock_store::{Error as StoreError, PackId, Repository};
 
 use crate::error::Error;
@@ -46,7 +45,9 @@ pub(super) fn wrong_slots(repository: &Repository, id: PackId, slots: &BTreeSet<
         let from = place.offset as usize;
         let bytes = plain.get(from..from + place.length as usize);
         match &last {
-            Some((_, Ok(()))) if bytes.is_some_and(|bytes| frame::is_authentic(pack.content(), chunk, bytes)) => {
+            Some((_, Ok(())))
+                if bytes.is_some_and(|bytes| repository.ids().is_authentic(pack.content(), chunk, bytes)) =>
+            {
                 again.right += 1;
             }
             Some((

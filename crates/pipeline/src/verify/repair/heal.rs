@@ -7,11 +7,12 @@ use std::path::Path;
 
 use cinderblock_store::pack::frame::{self, Compression, FrameChunk};
 use cinderblock_store::pack::{Content, FRAME_MAX_BYTES, PackBuilder};
-use cinderblock_store::{ChunkId, Location, Repository, Session};
+use cinderblock_store::{BackupId, ChunkId, Error as StoreError, Location, Repository, Session, VolumeId};
 
 use super::missing::Missing;
 use crate::engine::Control;
 use crate::error::Error;
+use crate::volume::BackupVolume;
 
 /// A writer that stores again what was found; without a session it only counts.
 pub(super) struct Healer<'a> {
@@ -85,6 +86,46 @@ impl<'a> Healer<'a> {
         self.take_copies(repository, copies, control)
     }
 
+    /// From another repository's backups of the same ids, where chunks are called otherwise there: at the places where they were. Nodes
+    /// of maps cannot be had from there.
+    pub(super) fn take_from_backups(
+        &mut self,
+        repository: &Repository,
+        (other, memory_bytes): (&Repository, usize),
+        (backups, missing): (&[(VolumeId, BackupId)], &Missing),
+        control: &Control,
+    ) -> Result<(), Error> {
+        for (volume, id) in backups {
+            if missing.chunks.keys().all(|id| self.healed.contains(id)) {
+                break;
+            }
+            let record = match other.record(volume, *id) {
+                Ok(record) => record,
+                Err(StoreError::BackupNotFound { .. }) => continue,
+                Err(error) if error.is_damage() => continue,
+                Err(error) => return Err(error.into()),
+            };
+            let volume = BackupVolume::new(other, &record, memory_bytes)?;
+            let mut buffer = Vec::new();
+            for (id, places) in &missing.chunks {
+                for place in places {
+                    control.cancel.check(false)?;
+                    let length = usize::try_from(place.length).unwrap_or(usize::MAX);
+                    if self.healed.contains(id) || length > FRAME_MAX_BYTES || place.end() > record.volume_bytes {
+                        continue;
+                    }
+                    buffer.resize(length, 0);
+                    match volume.read_at(place.offset, &mut buffer) {
+                        Ok(()) if repository.ids().chunk(&buffer) == *id => self.push(Content::Data, *id, &buffer)?,
+                        Ok(()) | Err(Error::Unrestorable { .. }) => {}
+                        Err(error) => return Err(error),
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
     fn take_copies(
         &mut self,
         repository: &Repository,
@@ -130,7 +171,7 @@ impl<'a> Healer<'a> {
             };
             buffer.resize(length, 0);
             match file.read_exact_at(&mut buffer, offset) {
-                Ok(()) if ChunkId::of(&buffer) == id => self.push(Content::Data, id, &buffer)?,
+                Ok(()) if repository.ids().chunk(&buffer) == id => self.push(Content::Data, id, &buffer)?,
                 Err(error) if error.kind() != std::io::ErrorKind::UnexpectedEof => return Err(failed(offset)(error)),
                 _ => {}
             }
@@ -150,7 +191,7 @@ impl<'a> Healer<'a> {
             if buffer.is_empty() {
                 break;
             }
-            let id = ChunkId::of(&buffer);
+            let id = repository.ids().chunk(&buffer);
             if missing.chunks.contains_key(&id) {
                 self.push(Content::Data, id, &buffer)?;
             }

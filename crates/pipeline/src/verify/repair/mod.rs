@@ -110,7 +110,13 @@ impl Engine {
             healer.take_from_repository(repository, &missing, control)?;
             healer.take_from_damaged(repository, &missing, control)?;
             if let Some(other) = other {
-                healer.take_from_repository(other, &missing, control)?;
+                match other.ids().agree_with(repository.ids()) {
+                    true => healer.take_from_repository(other, &missing, control)?,
+                    false => {
+                        let memory = self.settings().memory_bytes / 8;
+                        healer.take_from_backups(repository, (other, memory), (&backups, &missing), control)?;
+                    }
+                }
             }
             for source in &options.sources {
                 healer.take_from_source(repository, source, &missing, control)?;
