@@ -59,7 +59,7 @@ fn a_host_that_may_only_append_backs_up_and_another_collects() {
         let told = place.fail(&[&["--append-only"], arguments].concat(), 2);
         assert!(told.contains("--append-only says that nothing is to be deleted"), "{told}");
     }
-    let told = place.fail(&["--append-only", "protect", "--until", "1d", text(&backup, "backup_id")], 1);
+    let told = place.fail(&["--append-only", "protect", "--until", "1d", text(&backup, "backup_id")], 2);
     assert!(told.contains("protected for longer"), "{told}");
     let by_variable = place.command(&["delete", id]).env("CINDERBLOCK_APPEND_ONLY", "1").output().unwrap();
     assert!(failure(&by_variable, 2).contains("--append-only"));
@@ -221,6 +221,8 @@ fn object_lock(variable: &str, without: &str) {
     let mut bytes = noise(1, MIB);
     bucket.place.file("volume", &bytes);
     let first = bucket.json(&["backup", "volume", "--volume-id", "vm"]);
+    bucket.place.file("other", &noise(3, MIB));
+    bucket.json(&["backup", "other", "--volume-id", "other"]);
     let storage = bucket.storage();
     for (prefix, days) in [("packs/", 37.5), ("backups/", 30.0), ("cinderblock.json", 37.5), ("policy/", 37.5)] {
         let found = days_kept(&*storage, prefix);
@@ -235,7 +237,7 @@ fn object_lock(variable: &str, without: &str) {
     bucket.place.file("volume", &bytes);
     bucket.json(&["backup", "volume", "--volume-id", "vm"]);
     let pruned = bucket.json(&["prune", "--keep-last", "1"]);
-    assert_eq!((number(&pruned, "kept"), number(&pruned, "removed")), (2, 0), "{pruned}");
+    assert_eq!((number(&pruned, "kept"), number(&pruned, "removed")), (3, 0), "{pruned}");
     assert!(pruned.to_string().contains("locked until 20"), "{pruned}");
 
     // 20 days later, a third backup uses what the first has brought, and renews it (kopia's issue 1067).

@@ -92,13 +92,22 @@ impl Fault {
     }
 }
 
-/// An answer of `GetObjectRetention`.
-fn until(answer: &str) -> Result<SystemTime, Fault> {
-    let date = element(answer, "RetainUntilDate").and_then(|date| date.trim().parse::<jiff::Timestamp>().ok());
-    let date = date.ok_or(Fault::Senseless("it has no date until which the object is kept"))?;
+/// An answer of `GetObjectRetention`. Of an object that is not kept, some services say so without a date.
+fn until(answer: &str) -> Result<Option<SystemTime>, Fault> {
+    let Some(date) = element(answer, "RetainUntilDate").map(str::trim).filter(|date| !date.is_empty()) else {
+        return match element(answer, "Mode") {
+            Some(mode) if !mode.trim().is_empty() => {
+                Err(Fault::Senseless("it says how the object is kept, and not until when"))
+            }
+            _ => Ok(None),
+        };
+    };
+    let date = date
+        .parse::<jiff::Timestamp>()
+        .map_err(|_| Fault::Senseless("the date until which the object is kept is none"))?;
     let seconds = u64::try_from(date.as_second()).unwrap_or(0);
     // Part of a second counts for nothing: the object is kept until then at least.
-    UNIX_EPOCH.checked_add(Duration::from_secs(seconds)).ok_or(Fault::Senseless("its date is none"))
+    UNIX_EPOCH.checked_add(Duration::from_secs(seconds)).map(Some).ok_or(Fault::Senseless("its date is none"))
 }
 
 /// The body of `PutObjectRetention`.
@@ -204,7 +213,7 @@ impl Locking {
         let failed = |fault| self.failed("look at the lock of", name, fault);
         let path = self.path(name).map_err(failed)?;
         match self.request(Method::GET, &path, "retention", None).await {
-            Ok(answer) => until(&answer).map(Some).map_err(failed),
+            Ok(answer) => until(&answer).map_err(failed),
             Err(fault) if fault.is_not_found() || fault.is_unsupported() => Ok(None),
             Err(fault) => Err(failed(fault)),
         }
@@ -348,9 +357,13 @@ mod tests {
             "<Retention xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><Mode>COMPLIANCE</Mode>\
              <RetainUntilDate>2026-09-21T14:13:20Z</RetainUntilDate></Retention>"
         );
-        assert_eq!(until(&text).unwrap(), at);
-        assert_eq!(until(&text.replace(":20Z", ":20.789Z")).unwrap(), at);
-        for wrong in ["", "<RetainUntilDate></RetainUntilDate>", "<RetainUntilDate>soon</RetainUntilDate>"] {
+        assert_eq!(until(&text).unwrap(), Some(at));
+        assert_eq!(until(&text.replace(":20Z", ":20.789Z")).unwrap(), Some(at));
+        // moto says this of an object that is not kept.
+        for none in ["", "<Retention/>", "<Retention><Mode></Mode><RetainUntilDate></RetainUntilDate></Retention>"] {
+            assert_eq!(until(none).unwrap(), None, "{none}");
+        }
+        for wrong in ["<Mode>COMPLIANCE</Mode>", "<RetainUntilDate>soon</RetainUntilDate>"] {
             assert!(until(wrong).is_err(), "{wrong}");
         }
     }
