@@ -18,6 +18,7 @@ use md5::{Digest as _, Md5};
 use object_store::aws::AmazonS3;
 use object_store::path::Path;
 use object_store::signer::{SignedUrlOptions, Signer as _};
+use reqwest::header::HeaderMap;
 use reqwest::{Method, redirect};
 
 use crate::bucket::Words;
@@ -88,12 +89,16 @@ impl Fault {
     fn is_unsupported(&self) -> bool {
         self.says("ObjectLockConfigurationNotFound")
             || self.says("NoSuchObjectLockConfiguration")
-            || matches!(self.status(), Some(400 | 405 | 501))
+            || self.says("InvalidRequest")
+            || matches!(self.status(), Some(405 | 501))
     }
 }
 
 /// An answer of `GetObjectRetention`. Of an object that is not kept, some services say so without a date.
 fn until(answer: &str) -> Result<Option<SystemTime>, Fault> {
+    if !is_retention(answer) {
+        return Err(Fault::Senseless("it does not say how the object is kept"));
+    }
     let Some(date) = element(answer, "RetainUntilDate").map(str::trim).filter(|date| !date.is_empty()) else {
         return match element(answer, "Mode") {
             Some(mode) if !mode.trim().is_empty() => {
@@ -102,12 +107,25 @@ fn until(answer: &str) -> Result<Option<SystemTime>, Fault> {
             _ => Ok(None),
         };
     };
-    let date = date
-        .parse::<jiff::Timestamp>()
-        .map_err(|_| Fault::Senseless("the date until which the object is kept is none"))?;
+    parse_date(date).map(Some)
+}
+
+/// Whether an answer is one of `GetObjectRetention`. A service that does not know the request may answer with the object itself.
+fn is_retention(answer: &str) -> bool {
+    let start = answer.trim_start_matches('\u{feff}').trim_start();
+    let root = match start.strip_prefix("<?xml") {
+        Some(declared) => declared.split_once("?>").map_or("", |(_, rest)| rest.trim_start()),
+        None => start,
+    };
+    root.starts_with("<Retention")
+}
+
+/// A date as services write it, cut to whole seconds: the object is kept until then at least.
+fn parse_date(date: &str) -> Result<SystemTime, Fault> {
+    let senseless = || Fault::Senseless("the date until which the object is kept is none");
+    let date = date.parse::<jiff::Timestamp>().map_err(|_| senseless())?;
     let seconds = u64::try_from(date.as_second()).unwrap_or(0);
-    // Part of a second counts for nothing: the object is kept until then at least.
-    UNIX_EPOCH.checked_add(Duration::from_secs(seconds)).map(Some).ok_or(Fault::Senseless("its date is none"))
+    UNIX_EPOCH.checked_add(Duration::from_secs(seconds)).ok_or_else(senseless)
 }
 
 /// The body of `PutObjectRetention`.
@@ -160,8 +178,15 @@ impl Locking {
         Path::parse(format!("{}{name}", self.prefix)).map_err(|error| Fault::Unsigned(error.into()))
     }
 
-    /// Sends a request until it has an answer that is not passing; the text of one that means success.
-    async fn request(&self, method: Method, path: &Path, of: &str, body: Option<String>) -> Result<String, Fault> {
+    /// Sends a request until it has an answer that is not passing; header and text of one that means success. `of` is the part of the object that it is about;
+    /// none is the object itself.
+    async fn request(
+        &self,
+        method: Method,
+        path: &Path,
+        of: Option<&str>,
+        body: Option<String>,
+    ) -> Result<(HeaderMap, String), Fault> {
         let mut tries = Tries::begin(&self.settings);
         loop {
             match self.once(method.clone(), path, of, body.clone()).await {
@@ -171,8 +196,14 @@ impl Locking {
         }
     }
 
-    async fn once(&self, method: Method, path: &Path, of: &str, body: Option<String>) -> Result<String, Fault> {
-        let options = SignedUrlOptions::new().with_query([(of, "")]);
+    async fn once(
+        &self,
+        method: Method,
+        path: &Path,
+        of: Option<&str>,
+        body: Option<String>,
+    ) -> Result<(HeaderMap, String), Fault> {
+        let options = SignedUrlOptions::new().with_query(of.map(|of| (of, "")));
         let signed = self.signer.signed_url_opts(method.clone(), path, VALID_FOR, &options).await;
         let mut request = self.http.request(method, signed.map_err(Fault::Unsigned)?);
         if let Some(body) = body {
@@ -191,14 +222,14 @@ impl Locking {
         if !response.status().is_success() {
             return Err(Refusal::new(response.status().as_u16(), &answer).into());
         }
-        Ok(String::from_utf8_lossy(&answer).into_owned())
+        Ok((std::mem::take(response.headers_mut()), String::from_utf8_lossy(&answer).into_owned()))
     }
 
     async fn keep(&self, name: &ObjectName, retention: Retention) -> Result<(), Error> {
         let failed = |fault| self.failed("lock", name, fault);
         let path = self.path(name).map_err(failed)?;
         let body = document(retention).map_err(failed)?;
-        let Err(fault) = self.request(Method::PUT, &path, "retention", Some(body)).await else { return Ok(()) };
+        let Err(fault) = self.request(Method::PUT, &path, Some("retention"), Some(body)).await else { return Ok(()) };
         // What is kept longer already, because another host's clock is ahead, can't be kept shorter.
         if fault.status() == Some(403)
             && let Ok(Some(kept)) = self.kept_until(name).await
@@ -212,16 +243,24 @@ impl Locking {
     async fn kept_until(&self, name: &ObjectName) -> Result<Option<SystemTime>, Error> {
         let failed = |fault| self.failed("look at the lock of", name, fault);
         let path = self.path(name).map_err(failed)?;
-        match self.request(Method::GET, &path, "retention", None).await {
-            Ok(answer) => until(&answer).map_err(failed),
+        match self.request(Method::GET, &path, Some("retention"), None).await {
+            Ok((_, answer)) if is_retention(&answer) => until(&answer).map_err(failed),
+            Ok(_) => self.kept_by_header(&path).await.map_err(failed),
             Err(fault) if fault.is_not_found() || fault.is_unsupported() => Ok(None),
             Err(fault) => Err(failed(fault)),
         }
     }
 
+    /// The same from what a service says when it is asked about the object itself: nothing to those who may not know.
+    async fn kept_by_header(&self, path: &Path) -> Result<Option<SystemTime>, Fault> {
+        let (headers, _) = self.request(Method::HEAD, path, None, None).await?;
+        let date = headers.get("x-amz-object-lock-retain-until-date").and_then(|date| date.to_str().ok());
+        date.map(|date| parse_date(date.trim())).transpose()
+    }
+
     async fn has_object_lock(&self) -> Result<bool, Error> {
-        match self.request(Method::GET, &Path::default(), "object-lock", None).await {
-            Ok(answer) => Ok(element(&answer, "ObjectLockEnabled").is_some_and(|text| text.trim() == "Enabled")),
+        match self.request(Method::GET, &Path::default(), Some("object-lock"), None).await {
+            Ok((_, answer)) => Ok(element(&answer, "ObjectLockEnabled").is_some_and(|text| text.trim() == "Enabled")),
             Err(fault) if fault.is_unsupported() => Ok(false),
             Err(fault) => Err(self.error("ask about Object Lock of", self.bucket.location(), fault)),
         }
@@ -359,12 +398,18 @@ mod tests {
         );
         assert_eq!(until(&text).unwrap(), Some(at));
         assert_eq!(until(&text.replace(":20Z", ":20.789Z")).unwrap(), Some(at));
-        // moto says this of an object that is not kept.
-        for none in ["", "<Retention/>", "<Retention><Mode></Mode><RetainUntilDate></RetainUntilDate></Retention>"] {
+        for none in [
+            "<Retention/>",
+            "<?xml version=\"1.0\"?>\n<Retention><Mode></Mode><RetainUntilDate></RetainUntilDate></Retention>",
+        ] {
             assert_eq!(until(none).unwrap(), None, "{none}");
         }
-        for wrong in ["<Mode>COMPLIANCE</Mode>", "<RetainUntilDate>soon</RetainUntilDate>"] {
+        let date = "<RetainUntilDate>2026-09-21T14:13:20Z</RetainUntilDate>";
+        for wrong in
+            ["", date, &format!("a pack <Retention>{date}"), "<Retention><RetainUntilDate>soon</RetainUntilDate>"]
+        {
             assert!(until(wrong).is_err(), "{wrong}");
         }
+        assert!(until("<Retention><Mode>COMPLIANCE</Mode></Retention>").is_err());
     }
 }
