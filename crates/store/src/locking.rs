@@ -31,6 +31,9 @@ use crate::usage::Reached;
 /// How many objects are asked about, or kept, with one call: some seconds' worth, after which a session gives a sign of life.
 const BATCH: usize = 512;
 
+/// Of how many objects that are remembered as locked each commit asks the storage.
+const SPOT_CHECKS: usize = 4;
+
 /// Until when what a commit needs has to be kept.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Commitment {
@@ -105,7 +108,8 @@ impl Repository {
         for number in policy::numbers(self.backend())? {
             all.push(layout::policy(number)?);
         }
-        all.extend(names(self.backend(), layout::KEYS)?);
+        let keys = names(self.backend(), layout::KEYS)?;
+        all.extend(keys.into_iter().filter(|name| layout::parse_key_slot(name).is_some()));
         Ok(all)
     }
 
@@ -119,13 +123,24 @@ impl Repository {
         let path = self.index_folder().join("renewed");
         let mut renewed = Renewed::read(&path, self.id());
         let (promised, longer) = (commitment.promised().whole_seconds(), commitment.renewed());
+        // A storage that takes the request for one to write the object would do that.
+        if !self.backend().can_retain()? {
+            return Err(cinderblock_backend::Error::CannotRetain { location: self.backend().location() }.into());
+        }
+        // In another bucket, or taken there from a copy, they are not locked.
+        if !self.are_locked(
+            names.iter().filter(|name| renewed.until(name).is_some_and(|until| until >= promised)),
+            promised,
+        )? {
+            renewed.forget();
+        }
         names.retain(|name| renewed.until(name).is_none_or(|until| until < promised));
         if names.is_empty() {
             return Ok(());
         }
         let mut outcome = Ok(());
         for batch in names.chunks(BATCH) {
-            outcome = stay().and_then(|()| Ok(self.backend().retain(batch, longer)?));
+            outcome = stay().and_then(|()| self.retain_what_is_there(batch, longer));
             if outcome.is_err() {
                 break;
             }
@@ -133,6 +148,34 @@ impl Repository {
         }
         renewed.write(&path, commitment.now);
         outcome
+    }
+
+    /// Whether some of the objects, among them the first, are locked for as long as is remembered of all.
+    fn are_locked<'n>(&self, names: impl Iterator<Item = &'n ObjectName>, until: SystemTime) -> Result<bool, Error> {
+        let remembered: Vec<&ObjectName> = names.collect();
+        let step = remembered.len().div_ceil(SPOT_CHECKS).max(1);
+        let sample: Vec<ObjectName> = remembered.into_iter().step_by(step).cloned().collect();
+        if sample.is_empty() {
+            return Ok(true);
+        }
+        let locked = self.backend().retained(&sample)?;
+        Ok(locked.into_iter().all(|there| there.is_some_and(|there| there >= until)))
+    }
+
+    /// Keeps objects; of the keys, those that nobody has removed since they were listed.
+    fn retain_what_is_there(&self, names: &[ObjectName], retention: Retention) -> Result<(), Error> {
+        let (keys, others): (Vec<ObjectName>, Vec<ObjectName>) =
+            names.iter().cloned().partition(|name| layout::parse_key_slot(name).is_some());
+        for key in keys {
+            match self.backend().retain(std::slice::from_ref(&key), retention) {
+                Err(error) if error.is_not_found() => {}
+                other => other?,
+            }
+        }
+        if !others.is_empty() {
+            self.backend().retain(&others, retention)?;
+        }
+        Ok(())
     }
 
     /// Until when an object is kept from being deleted, where that is so and the repository has locks.

@@ -165,7 +165,14 @@ impl Repository {
         let created_at = Timestamp::now();
         let descriptor = Descriptor { repository, chunk_size, created_at, encrypted: slot.is_some() };
         let put = backend.put(&name, &[&descriptor.encode()]);
-        if let (Err(_), Some(slot)) = (&put, slot) {
+        // Where the answer was lost, the descriptor may be there.
+        let is_anothers = || match Descriptor::load(backend) {
+            Ok(there) => there.repository != repository,
+            Err(error) => matches!(error, Error::NotARepository { .. }),
+        };
+        if let (Err(_), Some(slot)) = (&put, slot)
+            && is_anothers()
+        {
             // Another one's repository has no use for it. Where it can't be removed, it opens nothing.
             let _ = backend.delete(&layout::key_slot(slot)?);
         }

@@ -24,6 +24,12 @@ enum Named {
     Unknown,
 }
 
+/// Whether it may be what stands for a volume in names, rather than a volume's own name.
+fn is_part(volume: &VolumeId) -> bool {
+    let text = volume.as_str();
+    text.len() == 32 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
 impl Repository {
     /// Ids of all backups, or of one volume's, in no particular order. In an encrypted repository a record of each volume is read that was not met
     /// before; where none of a volume can be, its backups appear under the 32 hexadecimal digits that stand for it in the storage.
@@ -44,6 +50,10 @@ impl Repository {
             return Ok(found);
         }
         if let Some(volume) = volume {
+            if found.is_empty() && is_part(volume) {
+                // A listing shows it so where none of its records can be read.
+                return Ok(self.backups(None)?.into_iter().filter(|(named, _)| named == volume).collect());
+            }
             return Ok(found.into_iter().map(|(_, id)| (volume.clone(), id)).collect());
         }
         let mut parts: BTreeMap<VolumeId, Vec<BackupId>> = BTreeMap::new();

@@ -19,6 +19,10 @@ use crate::time::Timestamp;
 /// Most slots of a repository: each may cost seconds to try.
 pub const MAX_KEY_SLOTS: usize = 32;
 
+/// Most objects that are looked at as slots. Whoever may only add objects must not be able to lock the owner out: more slots than this
+/// program makes cost time, and open the repository all the same.
+const MAX_LISTED: usize = 1024;
+
 /// What a key slot says of itself.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -66,8 +70,8 @@ fn list(backend: &dyn Backend, repository: RepositoryId) -> Result<Found, Error>
         ids.extend(layout::parse_key_slot(&info.name));
         Ok(())
     })?;
-    if ids.len() > MAX_KEY_SLOTS {
-        return Err(Error::TooLarge { what: "the list of keys", bytes: ids.len() as u64, limit: MAX_KEY_SLOTS as u64 });
+    if ids.len() > MAX_LISTED {
+        return Err(Error::TooLarge { what: "the list of keys", bytes: ids.len() as u64, limit: MAX_LISTED as u64 });
     }
     let (mut slots, mut unreadable) = (Vec::new(), Vec::new());
     for id in ids {
@@ -101,8 +105,11 @@ pub(crate) fn create(
 pub(crate) fn unlock(backend: &dyn Backend, repository: RepositoryId, secret: &Secret) -> Result<Unlocked, Error> {
     let (slots, mut unreadable) = list(backend, repository)?;
     for slot in &slots {
-        if let Some(master) = slot.open(secret)? {
-            return Ok(Unlocked { keys: Keys::new(master), slot: slot.id });
+        match slot.open(secret) {
+            Ok(Some(master)) => return Ok(Unlocked { keys: Keys::new(master), slot: slot.id }),
+            Ok(None) => {}
+            // Another one may open it.
+            Err(error) => unreadable.push((slot.id, error)),
         }
     }
     match unreadable.pop() {

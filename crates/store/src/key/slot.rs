@@ -3,7 +3,7 @@
 use argon2::{Algorithm, Argon2, Params, Version};
 use bincode::{Decode, Encode};
 use cinderblock_backend::Backend;
-use zeroize::Zeroizing;
+use zeroize::{Zeroize, Zeroizing};
 
 use super::secret::{self, Method, Secret};
 use crate::codec;
@@ -41,7 +41,9 @@ impl Hardness {
     fn check(&self, object: &str) -> Result<(), Error> {
         let fits = |value: u32, most: u32| (1..=most).contains(&value);
         let most = Self::MOST;
-        if fits(self.memory, most.memory) && fits(self.passes, most.passes) && fits(self.lanes, most.lanes) {
+        // Argon2 takes 8 KiB for each lane at least (RFC 9106, 3.1).
+        let enough = self.memory >= self.lanes.saturating_mul(8);
+        if enough && fits(self.memory, most.memory) && fits(self.passes, most.passes) && fits(self.lanes, most.lanes) {
             return Ok(());
         }
         Err(Error::damaged(object, HEADER_BYTES as u64, format!("it asks for {self:?} of a passphrase")))
@@ -147,7 +149,9 @@ impl Slot {
             _ => return Err(Error::Cipher),
         }
         hasher.update(salt);
-        ObjectKey::new(&Zeroizing::new(*hasher.finalize().as_bytes()))
+        let key = Zeroizing::new(*hasher.finalize().as_bytes());
+        hasher.zeroize();
+        ObjectKey::new(&key)
     }
 
     pub(super) fn method(&self) -> Method {

@@ -18,12 +18,13 @@ const ENTRY_BYTES: usize = 24;
 /// The most that is read, which is enough for 80 TiB in packs.
 const MAX_BYTES: u64 = 64 << 20;
 
-/// Until when objects are locked at least. It is a cache: what it does not know is locked once more, and what it says is true, for a
-/// lock can't be shortened.
+/// Until when objects are locked at least. It is a cache: what it does not know is locked once more. A lock can't be shortened, so that what
+/// it says stays true, but of the storage where it was learnt: see [`forget`](Self::forget).
 #[derive(Debug)]
 pub(super) struct Renewed {
     repository: RepositoryId,
     until: HashMap<[u8; 16], u64>,
+    forgotten: bool,
 }
 
 fn key(name: &ObjectName) -> [u8; 16] {
@@ -40,7 +41,7 @@ fn seconds(time: SystemTime) -> u64 {
 impl Renewed {
     /// Nothing where the file is not there, is of another repository, or is not as it was written.
     pub fn read(path: &Path, repository: RepositoryId) -> Self {
-        let mut renewed = Self { repository, until: HashMap::new() };
+        let mut renewed = Self { repository, until: HashMap::new(), forgotten: false };
         if fs::metadata(path).is_ok_and(|file| file.len() <= MAX_BYTES)
             && let Ok(bytes) = fs::read(path)
         {
@@ -68,6 +69,12 @@ impl Renewed {
         self.until.get(&key(name)).and_then(|seconds| UNIX_EPOCH.checked_add(Duration::from_secs(*seconds)))
     }
 
+    /// Forgets all, also what the file has: the objects are in another storage by now.
+    pub fn forget(&mut self) {
+        self.until.clear();
+        self.forgotten = true;
+    }
+
     pub fn add(&mut self, names: &[ObjectName], until: SystemTime) {
         for name in names {
             let known = self.until.entry(key(name)).or_default();
@@ -78,7 +85,8 @@ impl Renewed {
     /// Remembers it, with what other processes of this host have written meanwhile and without what is over. Of two that write at once,
     /// one is forgotten; so is this where it can't be written.
     pub fn write(&mut self, path: &Path, now: SystemTime) {
-        for (key, until) in Self::read(path, self.repository).until {
+        let others = if self.forgotten { HashMap::new() } else { Self::read(path, self.repository).until };
+        for (key, until) in others {
             let known = self.until.entry(key).or_default();
             *known = (*known).max(until);
         }

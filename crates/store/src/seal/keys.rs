@@ -92,7 +92,9 @@ impl Keys {
     pub(super) fn object_key(&self, header: &[u8; HEADER_BYTES], salt: &[u8; SALT_BYTES]) -> Result<ObjectKey, Error> {
         let mut hasher = blake3::Hasher::new_keyed(&self.objects);
         hasher.update(salt).update(header);
-        ObjectKey::new(&Zeroizing::new(*hasher.finalize().as_bytes()))
+        let key = Zeroizing::new(*hasher.finalize().as_bytes());
+        hasher.zeroize();
+        ObjectKey::new(&key)
     }
 }
 

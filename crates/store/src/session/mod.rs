@@ -341,6 +341,13 @@ impl<'r> Session<'r> {
         Ok(())
     }
 
+    /// Behind a network, a refusal may be the answer to a second attempt, while the first one is still on its way.
+    fn abandon_if_in_doubt(&self) {
+        if self.repository.backend().requests_in_flight() > 1 {
+            self.abandon();
+        }
+    }
+
     fn put_record(&self, record: &Record) -> Result<(), Error> {
         let name = self.repository.record_object(&record.volume, record.id)?;
         let error = match record.write(self.repository.backend(), self.repository.seal(), &name) {
@@ -351,12 +358,16 @@ impl<'r> Session<'r> {
         // be lost.
         match self.repository.record(&record.volume, record.id) {
             Ok(there) if there.session == self.id => return Ok(()),
-            Ok(_) => return Err(Error::BackupExists { id: record.id, volume: record.volume.clone() }),
+            Ok(_) => {
+                self.abandon_if_in_doubt();
+                return Err(Error::BackupExists { id: record.id, volume: record.volume.clone() });
+            }
             Err(_) => {}
         }
         // Of any other error it is not known whether the record comes when the void one is gone.
         let refused = matches!(error, Error::Backend(cinderblock_backend::Error::AlreadyExists { .. }));
         if refused && self.is_obstructed(record) {
+            self.abandon_if_in_doubt();
             return Err(Error::VoidRecord { id: record.id, volume: record.volume.clone() });
         }
         if let Error::TooLarge { .. } | Error::Encode { .. } = error {

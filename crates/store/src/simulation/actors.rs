@@ -66,7 +66,7 @@ pub(super) fn open(backend: Arc<dyn Backend>, clock: Option<ActorHandle>) -> Res
         options.clock = Arc::new(ActorClock(handle));
     }
     match Repository::open(Arc::clone(&backend), &options) {
-        Err(Error::Locked { .. }) => {
+        Err(Error::SecretMissing { .. }) => {
             options.secret = Some(secret());
             Repository::open(backend, &options)
         }
