@@ -17,14 +17,15 @@ fn keep(days: u64, mode: RetentionMode) -> Retention {
     Retention { until: SystemTime::now() + Duration::from_secs(days * 86_400), mode }
 }
 
-/// In a bucket that was made with Object Lock. moto remembers locks, and shortens them when it is asked to.
+/// In a bucket that was made with Object Lock. moto remembers locks, shortens them when it is asked to, and breaks
+/// down where there is no such object.
 fn locks(variable: &str, forbids_shortening: bool) {
     let Some(container) = servers::place(variable) else { return };
     let backend = open(&container);
     assert!(backend.can_retain().unwrap());
     let names: Vec<ObjectName> = (0..50).map(|n| ObjectName::new(format!("packs/{n:02}")).unwrap()).collect();
     names.iter().for_each(|name| backend.put(name, &[b"bytes"]).unwrap());
-    let (last, some) = names.split_last().unwrap();
+    let (_, some) = names.split_last().unwrap();
     assert_eq!(backend.retained(&names).unwrap(), vec![None; names.len()]);
 
     let (first, longer) = (keep(1, RetentionMode::Governance), keep(2, RetentionMode::Governance));
@@ -33,20 +34,21 @@ fn locks(variable: &str, forbids_shortening: bool) {
     expected.push(None);
     assert_eq!(backend.retained(&names).unwrap(), expected);
 
-    // Longer, and in the other mode; not shorter.
+    // Longer; not shorter.
     backend.retain(&names, longer).unwrap();
     assert_eq!(backend.retained(&names).unwrap(), vec![Some(longer.whole_seconds()); names.len()]);
-    let last = std::slice::from_ref(last);
+    let missing = [ObjectName::new("missing").unwrap()];
+    let last = &[ObjectName::new("for-good").unwrap()];
+    backend.put(&last[0], &[b"bytes"]).unwrap();
     backend.retain(last, keep(3, RetentionMode::Compliance)).unwrap();
     let kept = backend.retained(last).unwrap();
     assert!(kept[0] > Some(longer.whole_seconds()), "{kept:?}");
     if forbids_shortening {
         backend.retain(last, keep(1, RetentionMode::Compliance)).unwrap();
         assert_eq!(backend.retained(last).unwrap(), kept, "a lock is never shortened");
+        assert!(backend.retain(&missing, first).unwrap_err().is_not_found());
     }
 
-    let missing = [ObjectName::new("missing").unwrap()];
-    assert!(backend.retain(&missing, first).unwrap_err().is_not_found());
     assert_eq!(backend.retained(&missing).unwrap(), [None]);
 }
 

@@ -48,7 +48,11 @@ impl Plot {
     pub fn weather(self, seed: u64) -> Weather {
         match self {
             Plot::Medley => Weather::from_seed(seed),
-            Plot::Sleepers | Plot::Appenders => Weather { settle_delay: Duration::ZERO, ..Weather::calm() },
+            // A collector stands still between its fence and its verdict, too.
+            Plot::Appenders => {
+                Weather { pause: 0.2, longest_pause: HOUR, settle_delay: Duration::ZERO, ..Weather::calm() }
+            }
+            Plot::Sleepers => Weather { settle_delay: Duration::ZERO, ..Weather::calm() },
             Plot::Crowd => Weather { pause: 0.03, longest_pause: HOUR, listing_page: 4, ..Weather::calm() },
             Plot::Rot => Weather { pause: 0.02, longest_pause: 24 * HOUR, crash: 0.002, ..Weather::calm() },
             Plot::Renewals => Weather {
