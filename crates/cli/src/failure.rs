@@ -70,6 +70,15 @@ pub fn is_refused(error: &anyhow::Error) -> bool {
     })
 }
 
+/// Whether a backup was made all the same, and only its record is not locked.
+pub fn is_made(error: &anyhow::Error) -> bool {
+    let of_store = |error: &StoreError| matches!(error, StoreError::NotLocked { .. });
+    error.chain().any(|cause| {
+        cause.downcast_ref().is_some_and(of_store)
+            || matches!(cause.downcast_ref(), Some(PipelineError::Store(error)) if of_store(error))
+    })
+}
+
 fn storage_says(error: &anyhow::Error, says: fn(&BackendError) -> bool) -> bool {
     error.chain().any(|cause| cause.downcast_ref().is_some_and(says))
 }

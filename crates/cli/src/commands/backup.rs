@@ -36,6 +36,7 @@ pub fn run(context: &Context, arguments: &arguments::Backup) -> anyhow::Result<(
     drop(display);
     context.tell_of_refused_deletes(&repository);
     let record = match record.map_err(|error| (error.is_cancelled(), anyhow::Error::new(error))) {
+        Err((_, error)) if failure::is_made(&error) => return Err(error),
         // Of other failures of the storage it is not certain: an answer may have been lost.
         Err((cancelled, error)) if cancelled || failure::is_full(&error) || failure::is_refused(&error) => {
             return Err(error).context("no backup was made");
