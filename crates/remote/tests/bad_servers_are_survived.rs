@@ -3,9 +3,11 @@
 
 mod bad_server;
 
+use std::time::Duration;
+
 use bad_server::{BadServer, Misdeed, impatient};
 use cinderblock_backend::{Backend, Error, ObjectName};
-use cinderblock_remote::{Environment, Place};
+use cinderblock_remote::{Environment, Place, Settings};
 
 fn name(text: &str) -> ObjectName {
     ObjectName::new(text).unwrap()
@@ -153,6 +155,30 @@ fn a_body_that_is_cut_off_is_read_again() {
     assert!(bucket.get(&x, 1 << 20).is_err());
     assert!(bucket.read_into(&x, 0, &mut [0; 2000]).is_err());
     assert!(bucket.get_tail(&x, 2000).is_err());
+}
+
+/// An upload had to end within the time that an answer may stall: a pack on a slow line never got through.
+#[test]
+fn an_upload_may_take_longer_than_an_answer_may_stall() {
+    let (server, x) = (BadServer::start(), name("x"));
+    let settings = Settings { read_timeout: Duration::from_millis(100), retries: 0, ..impatient() };
+    server.will(&[Misdeed::Late(Duration::from_millis(500))]);
+    server.bucket_with(&settings).put(&x, &[b"bytes"]).unwrap();
+    assert_eq!(server.requests(), ["PUT"]);
+}
+
+#[test]
+fn an_answer_that_stalls_is_asked_for_again() {
+    let (server, x) = (BadServer::start(), name("x"));
+    let hour = Duration::from_secs(3600);
+    let settings = Settings { read_timeout: Duration::from_millis(300), request_timeout: hour, ..impatient() };
+    let bucket = server.bucket_with(&settings);
+    server.has("prefix/x", b"some bytes");
+    server.will(&[Misdeed::Stall(0), Misdeed::Stall(4)]);
+    assert_eq!(bucket.get(&x, 100).unwrap(), b"some bytes");
+    server.will(&[Misdeed::Stall(10)]);
+    assert_eq!(names(&*bucket, ""), ["x"]);
+    assert_eq!(server.requests(), ["GET"; 5]);
 }
 
 #[test]

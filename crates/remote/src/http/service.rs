@@ -1,5 +1,7 @@
 //! [`Connector`]: makes the HTTP clients that `object_store` works with.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -12,7 +14,9 @@ use object_store::client::{
 };
 use object_store::{ClientOptions, HeaderValue};
 
+use super::stall::{Unstalled, stalled};
 use super::{Refusal, rewrite};
+use crate::Settings;
 
 /// The most that is read of an answer that means failure, in bytes.
 const MAX_REFUSAL: usize = 64 * 1024;
@@ -32,16 +36,24 @@ pub(crate) enum Integrity {
     CompareMd5,
 }
 
-/// Makes clients that bound what an answer may have, and check uploads.
+/// Makes clients that bound what an answer may have and how long it may stall, and check uploads.
 #[derive(Debug)]
 pub(crate) struct Connector {
-    pub(crate) integrity: Integrity,
+    integrity: Integrity,
+    /// How long an answer may stay without a further byte.
+    wait: Duration,
+}
+
+impl Connector {
+    pub(crate) fn new(integrity: Integrity, settings: &Settings) -> Connector {
+        Connector { integrity, wait: settings.read_timeout }
+    }
 }
 
 impl HttpConnector for Connector {
     fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
         let inner = ReqwestConnector::default().connect(options)?;
-        Ok(HttpClient::new(Service { inner, integrity: self.integrity }))
+        Ok(HttpClient::new(Service { inner, integrity: self.integrity, wait: self.wait }))
     }
 }
 
@@ -49,6 +61,7 @@ impl HttpConnector for Connector {
 struct Service {
     inner: HttpClient,
     integrity: Integrity,
+    wait: Duration,
 }
 
 #[async_trait]
@@ -64,7 +77,15 @@ impl HttpService for Service {
             let value = HeaderValue::from_str(md5).map_err(|e| HttpError::new(HttpErrorKind::Decode, e))?;
             request.headers_mut().insert("content-md5", value);
         }
-        let response = self.inner.execute(request).await?;
+        // An answer to what has a body begins after the upload, which takes as long as the line needs.
+        let is_short = request.body().content_length() == 0;
+        let answer = self.inner.execute(request);
+        let response = match is_short {
+            true => tokio::time::timeout(self.wait, answer).await.map_err(|_| stalled(self.wait))??,
+            false => answer.await?,
+        };
+        let wait = self.wait;
+        let response = response.map(|body| HttpResponseBody::new(Unstalled::new(body, wait)));
         let status = response.status();
         if !status.is_success() {
             return refused(response, listed.is_some()).await;
