@@ -71,6 +71,28 @@ fn a_failure_that_stays_is_told_at_once() {
     }
 }
 
+/// A 303 made a GET of an upload or a deletion, and that the other place answered was taken for success.
+#[test]
+fn a_redirection_is_not_followed() {
+    let (server, x) = (BadServer::start(), name("x"));
+    let bucket = server.bucket();
+    server.has("elsewhere", b"something else");
+    for status in [301, 302, 303, 307, 308] {
+        server.will(&[Misdeed::Redirect(status)]);
+        assert!(bucket.put(&x, &[b"bytes"]).is_err(), "status {status}");
+        assert_eq!(server.requests(), ["PUT"], "status {status}");
+        server.will(&[Misdeed::Redirect(status)]);
+        assert!(bucket.get(&x, 100).is_err(), "status {status}");
+        assert_eq!(server.requests(), ["GET"], "status {status}");
+        server.has("prefix/x", b"bytes");
+        server.will(&[Misdeed::Behave, Misdeed::Redirect(status)]);
+        assert!(bucket.delete(&x).is_err(), "status {status}");
+        assert_eq!(server.requests(), ["HEAD", "DELETE"], "status {status}");
+        bucket.delete(&x).unwrap();
+        server.requests();
+    }
+}
+
 #[test]
 fn a_server_that_stays_busy_is_given_up() {
     let server = BadServer::start();

@@ -10,9 +10,10 @@ use http_body_util::BodyExt as _;
 use md5::{Digest as _, Md5};
 use object_store::client::{
     HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpRequestBody, HttpResponse, HttpResponseBody,
-    HttpService, ReqwestConnector,
+    HttpService,
 };
-use object_store::{ClientOptions, HeaderValue};
+use object_store::{ClientConfigKey, ClientOptions, Error as StoreError, HeaderValue};
+use reqwest::redirect;
 
 use super::stall::{Unstalled, stalled};
 use super::{Refusal, rewrite};
@@ -40,20 +41,38 @@ pub(crate) enum Integrity {
 #[derive(Debug)]
 pub(crate) struct Connector {
     integrity: Integrity,
-    /// How long an answer may stay without a further byte.
-    wait: Duration,
+    settings: Settings,
 }
 
 impl Connector {
     pub(crate) fn new(integrity: Integrity, settings: &Settings) -> Connector {
-        Connector { integrity, wait: settings.read_timeout }
+        Connector { integrity, settings: settings.clone() }
+    }
+
+    /// The client below. Redirections are not followed: a 303 would make a GET of an upload, whose success would be taken for
+    /// the upload's, and what a token is for would be sent elsewhere. Of the options, it has those in which the clients for
+    /// objects and for the metadata of an instance differ.
+    fn client(&self, options: &ClientOptions) -> reqwest::Result<reqwest::Client> {
+        let is_plain = options.get_config_value(&ClientConfigKey::AllowHttp).is_some_and(|value| value == "true");
+        let connect_timeout = options.get_config_value(&ClientConfigKey::ConnectTimeout);
+        let seconds = connect_timeout.and_then(|text| text.strip_suffix('s')?.parse().ok()).map(Duration::from_secs);
+        reqwest::Client::builder()
+            .redirect(redirect::Policy::none())
+            .http1_only()
+            .https_only(!is_plain)
+            .user_agent(concat!("cinderblock/", env!("CARGO_PKG_VERSION")))
+            .connect_timeout(seconds.unwrap_or(self.settings.connect_timeout).min(self.settings.connect_timeout))
+            .timeout(self.settings.request_timeout)
+            .build()
     }
 }
 
 impl HttpConnector for Connector {
     fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
-        let inner = ReqwestConnector::default().connect(options)?;
-        Ok(HttpClient::new(Service { inner, integrity: self.integrity, wait: self.wait }))
+        let client = self.client(options);
+        let client = client.map_err(|error| StoreError::Generic { store: "HTTP client", source: Box::new(error) })?;
+        let (inner, wait) = (HttpClient::new(client), self.settings.read_timeout);
+        Ok(HttpClient::new(Service { inner, integrity: self.integrity, wait }))
     }
 }
 
@@ -157,7 +176,11 @@ async fn refused(response: HttpResponse, is_listing: bool) -> Result<HttpRespons
             break;
         }
     }
-    let refusal = Refusal::new(parts.status.as_u16(), &beginning);
+    let mut refusal = Refusal::new(parts.status.as_u16(), &beginning);
+    if parts.status.is_redirection() && refusal.text.is_empty() {
+        "the service is at another address, which is not followed: check endpoint and region"
+            .clone_into(&mut refusal.text);
+    }
     if !is_listing && matches!(refusal.status, 304 | 401 | 403 | 404 | 409 | 412) {
         return Ok(HttpResponse::from_parts(parts, refusal.text.into()));
     }

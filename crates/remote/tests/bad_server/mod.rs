@@ -19,6 +19,8 @@ pub enum Misdeed {
     Refuse(u16),
     /// The same with this body.
     Explain(u16, &'static str),
+    /// Nothing is done, and the answer has this status and sends to the key `elsewhere`.
+    Redirect(u16),
     /// It is done, and the answer has this status.
     DoAndRefuse(u16),
     /// It is done, and the connection closed without an answer.
@@ -130,6 +132,10 @@ impl BadServer {
         match misdeed {
             Some(Misdeed::Refuse(status)) => send(&stream, &request, status, &[], b""),
             Some(Misdeed::Explain(status, body)) => send(&stream, &request, status, &[], body.as_bytes()),
+            Some(Misdeed::Redirect(status)) => {
+                let location = format!("location: {}/bucket/elsewhere", self.endpoint);
+                send(&stream, &request, status, &[location], b"")
+            }
             Some(Misdeed::DoAndRefuse(status)) => {
                 perform(&mut state, &request);
                 send(&stream, &request, status, &[], b"")
