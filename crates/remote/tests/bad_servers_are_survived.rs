@@ -120,6 +120,17 @@ fn a_put_whose_answer_was_lost_is_no_failure() {
     }
 }
 
+/// The first attempt had no answer and went on. The second met it, and looked for its object a moment too early: the object
+/// that was there then was reported as somebody else's.
+#[test]
+fn a_put_that_ends_while_it_is_sent_again_is_no_failure() {
+    let (server, x) = (BadServer::start(), name("x"));
+    let conflict = Misdeed::Explain(409, "<Error><Code>ConditionalRequestConflict</Code></Error>");
+    server.will(&[Misdeed::Refuse(500), conflict, Misdeed::Overtake(b"bytes", 404)]);
+    server.bucket().put(&x, &[b"bytes"]).unwrap();
+    assert_eq!(server.requests(), ["PUT", "PUT", "HEAD", "PUT", "HEAD", "GET"]);
+}
+
 #[test]
 fn a_put_that_was_overtaken_is_a_failure() {
     let server = BadServer::start();
