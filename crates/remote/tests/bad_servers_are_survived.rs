@@ -329,3 +329,47 @@ fn keys_of_others_are_foreign_and_harm_nobody() {
     expected.sort();
     assert_eq!(foreign, expected);
 }
+
+/// A token that had expired was taken for the answer that nothing is locked, and so what was locked for free to go.
+#[test]
+fn only_a_service_that_says_so_has_no_lock() {
+    let (server, x) = (BadServer::start(), [name("x")]);
+    let bucket = server.bucket();
+    server.has("prefix/x", b"bytes");
+    for (status, body) in [
+        (400, "<Error><Code>ExpiredToken</Code><Message>InvalidRequest, NoSuchKey</Message></Error>"),
+        (400, "<Error><Code>InvalidToken</Code></Error>"),
+        (400, "<Error><Code>RequestTimeout</Code></Error>"),
+        (404, "<Error><Code>NoSuchBucket</Code></Error>"),
+        (400, ""),
+    ] {
+        server.will(&[Misdeed::Explain(status, body)]);
+        assert!(bucket.retained(&x).is_err(), "{body}");
+        assert_eq!(server.requests(), ["GET"]);
+    }
+    for body in [
+        "<Error><Code>NoSuchObjectLockConfiguration</Code></Error>",
+        "<Error><Code>ObjectLockConfigurationNotFoundError</Code><Message>None.</Message></Error>",
+        "<Error><Code>NoSuchKey</Code></Error>",
+    ] {
+        server.will(&[Misdeed::Explain(404, body)]);
+        assert_eq!(bucket.retained(&x).unwrap(), [None]);
+        assert_eq!(server.requests(), ["GET"]);
+    }
+    // Then the object is looked at.
+    for (status, body) in [
+        (
+            400,
+            "<Error><Code>InvalidRequest</Code><Message>Bucket is missing Object Lock Configuration</Message></Error>",
+        ),
+        (405, "<Error><Code>MethodNotAllowed</Code></Error>"),
+        (501, "<Error><Code>NotImplemented</Code></Error>"),
+    ] {
+        server.will(&[Misdeed::Explain(status, body)]);
+        assert_eq!(bucket.retained(&x).unwrap(), [None]);
+        assert_eq!(server.requests(), ["GET", "HEAD"]);
+        server.will(&[Misdeed::Explain(status, body), Misdeed::Refuse(403)]);
+        assert!(bucket.retained(&x).is_err());
+        assert_eq!(server.requests(), ["GET", "HEAD"]);
+    }
+}
