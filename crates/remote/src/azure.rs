@@ -60,7 +60,7 @@ fn configure(
     Ok(builder
         .with_container_name(container.name())
         .with_client_options(client_options(settings, endpoint.as_deref()))
-        .with_http_connector(Connector { integrity: Integrity::CompareMd5 }))
+        .with_http_connector(Connector::new(Integrity::CompareMd5, settings)))
 }
 
 /// The settings in a connection string.

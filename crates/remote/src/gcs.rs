@@ -43,7 +43,7 @@ fn configure(
     Ok(builder
         .with_bucket_name(container.name())
         .with_client_options(client_options(settings, endpoint))
-        .with_http_connector(Connector { integrity: Integrity::SendMd5 }))
+        .with_http_connector(Connector::new(Integrity::SendMd5, settings)))
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cinderblock_backend::{Backend, Folder};
-use object_store::{BackoffConfig, ClientConfigKey, ClientOptions, HeaderValue, RetryConfig};
+use object_store::{BackoffConfig, ClientOptions, HeaderValue, RetryConfig};
 use url::Url;
 
 use crate::swift::{self, Swift};
@@ -87,6 +87,9 @@ pub(crate) fn check_endpoint(variable: &str, endpoint: &str) -> Result<(), Error
 }
 
 /// How connections are made. Without TLS only where the endpoint says so.
+///
+/// No time-out of reads is among them: its clock begins when a request is sent, and an upload's progress does not set it
+/// back. [`Connector`](crate::http::Connector) bounds what can stall.
 pub(crate) fn client_options(settings: &Settings, endpoint: Option<&str>) -> ClientOptions {
     let is_plain = endpoint.is_some_and(|url| url.get(..7).is_some_and(|start| start.eq_ignore_ascii_case("http://")));
     ClientOptions::new()
@@ -94,7 +97,6 @@ pub(crate) fn client_options(settings: &Settings, endpoint: Option<&str>) -> Cli
         .with_user_agent(HeaderValue::from_static(concat!("cinderblock/", env!("CARGO_PKG_VERSION"))))
         .with_connect_timeout(settings.connect_timeout)
         .with_timeout(settings.request_timeout)
-        .with_config(ClientConfigKey::ReadTimeout, format!("{} ms", settings.read_timeout.as_millis()))
 }
 
 /// Each request is sent once.
@@ -102,12 +104,15 @@ pub(crate) fn no_retries() -> RetryConfig {
     RetryConfig { max_retries: 0, ..RetryConfig::default() }
 }
 
+/// How long `object_store` may repeat a request: it signs it once, and services take signatures of the last 15 minutes.
+const LONGEST_SIGNED: Duration = Duration::from_secs(10 * 60);
+
 /// What fails for a passing reason is sent again.
 pub(crate) fn retries(settings: &Settings) -> RetryConfig {
     RetryConfig {
         backoff: BackoffConfig { init_backoff: settings.first_pause, max_backoff: Duration::from_secs(10), base: 2.0 },
         max_retries: settings.retries as usize,
-        retry_timeout: settings.retry_for,
+        retry_timeout: settings.retry_for.min(LONGEST_SIGNED),
     }
 }
 

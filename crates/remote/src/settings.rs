@@ -9,7 +9,8 @@ pub struct Settings {
     pub requests_in_flight: usize,
     /// How often a request that failed for a passing reason is sent again, at most. 16 if not said otherwise, which with the pauses is about two minutes.
     pub retries: u32,
-    /// When the first attempt was so long ago, there is no further one. 3 minutes if not said otherwise.
+    /// When the first attempt was so long ago, there is no further one. 15 minutes if not said otherwise: longer than
+    /// `request_timeout`, so that a request which took all of its time is sent again.
     pub retry_for: Duration,
     /// The first pause before a repetition, about; each further one is twice as long, up to 10 seconds. 200 ms if not
     /// said otherwise.
@@ -19,7 +20,8 @@ pub struct Settings {
     /// How long a request may take with all its bytes. 5 minutes if not said otherwise: a pack of 32 MiB on a line
     /// that moves 3.5 MB in a second, with 32 of them at once.
     pub request_timeout: Duration,
-    /// How long an answer may stay without a further byte. 1 minute if not said otherwise.
+    /// How long an answer may stay without a further byte, and how long it may take to begin where there is nothing to
+    /// upload. 1 minute if not said otherwise.
     pub read_timeout: Duration,
 }
 
@@ -28,7 +30,7 @@ impl Default for Settings {
         Settings {
             requests_in_flight: 32,
             retries: 16,
-            retry_for: Duration::from_secs(180),
+            retry_for: Duration::from_secs(15 * 60),
             first_pause: Duration::from_millis(200),
             connect_timeout: Duration::from_secs(10),
             request_timeout: Duration::from_secs(300),

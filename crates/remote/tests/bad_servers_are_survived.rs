@@ -3,9 +3,11 @@
 
 mod bad_server;
 
+use std::time::Duration;
+
 use bad_server::{BadServer, Misdeed, impatient};
 use cinderblock_backend::{Backend, Error, ObjectName};
-use cinderblock_remote::{Environment, Place};
+use cinderblock_remote::{Environment, Place, Settings};
 
 fn name(text: &str) -> ObjectName {
     ObjectName::new(text).unwrap()
@@ -69,6 +71,28 @@ fn a_failure_that_stays_is_told_at_once() {
     }
 }
 
+/// A 303 made a GET of an upload or a deletion, and that the other place answered was taken for success.
+#[test]
+fn a_redirection_is_not_followed() {
+    let (server, x) = (BadServer::start(), name("x"));
+    let bucket = server.bucket();
+    server.has("elsewhere", b"something else");
+    for status in [301, 302, 303, 307, 308] {
+        server.will(&[Misdeed::Redirect(status)]);
+        assert!(bucket.put(&x, &[b"bytes"]).is_err(), "status {status}");
+        assert_eq!(server.requests(), ["PUT"], "status {status}");
+        server.will(&[Misdeed::Redirect(status)]);
+        assert!(bucket.get(&x, 100).is_err(), "status {status}");
+        assert_eq!(server.requests(), ["GET"], "status {status}");
+        server.has("prefix/x", b"bytes");
+        server.will(&[Misdeed::Behave, Misdeed::Redirect(status)]);
+        assert!(bucket.delete(&x).is_err(), "status {status}");
+        assert_eq!(server.requests(), ["HEAD", "DELETE"], "status {status}");
+        bucket.delete(&x).unwrap();
+        server.requests();
+    }
+}
+
 #[test]
 fn a_server_that_stays_busy_is_given_up() {
     let server = BadServer::start();
@@ -94,6 +118,17 @@ fn a_put_whose_answer_was_lost_is_no_failure() {
         let again = bucket.put(&x, &[b"bytes"]);
         assert!(matches!(again, Err(Error::AlreadyExists { .. })), "equal bytes are not one's own: {again:?}");
     }
+}
+
+/// The first attempt had no answer and went on. The second met it, and looked for its object a moment too early: the object
+/// that was there then was reported as somebody else's.
+#[test]
+fn a_put_that_ends_while_it_is_sent_again_is_no_failure() {
+    let (server, x) = (BadServer::start(), name("x"));
+    let conflict = Misdeed::Explain(409, "<Error><Code>ConditionalRequestConflict</Code></Error>");
+    server.will(&[Misdeed::Refuse(500), conflict, Misdeed::Overtake(b"bytes", 404)]);
+    server.bucket().put(&x, &[b"bytes"]).unwrap();
+    assert_eq!(server.requests(), ["PUT", "PUT", "HEAD", "PUT", "HEAD", "GET"]);
 }
 
 #[test]
@@ -153,6 +188,30 @@ fn a_body_that_is_cut_off_is_read_again() {
     assert!(bucket.get(&x, 1 << 20).is_err());
     assert!(bucket.read_into(&x, 0, &mut [0; 2000]).is_err());
     assert!(bucket.get_tail(&x, 2000).is_err());
+}
+
+/// An upload had to end within the time that an answer may stall: a pack on a slow line never got through.
+#[test]
+fn an_upload_may_take_longer_than_an_answer_may_stall() {
+    let (server, x) = (BadServer::start(), name("x"));
+    let settings = Settings { read_timeout: Duration::from_millis(100), retries: 0, ..impatient() };
+    server.will(&[Misdeed::Late(Duration::from_millis(500))]);
+    server.bucket_with(&settings).put(&x, &[b"bytes"]).unwrap();
+    assert_eq!(server.requests(), ["PUT"]);
+}
+
+#[test]
+fn an_answer_that_stalls_is_asked_for_again() {
+    let (server, x) = (BadServer::start(), name("x"));
+    let hour = Duration::from_secs(3600);
+    let settings = Settings { read_timeout: Duration::from_millis(300), request_timeout: hour, ..impatient() };
+    let bucket = server.bucket_with(&settings);
+    server.has("prefix/x", b"some bytes");
+    server.will(&[Misdeed::Stall(0), Misdeed::Stall(4)]);
+    assert_eq!(bucket.get(&x, 100).unwrap(), b"some bytes");
+    server.will(&[Misdeed::Stall(10)]);
+    assert_eq!(names(&*bucket, ""), ["x"]);
+    assert_eq!(server.requests(), ["GET"; 5]);
 }
 
 #[test]
@@ -269,4 +328,48 @@ fn keys_of_others_are_foreign_and_harm_nobody() {
     let mut expected: Vec<String> = others.map(str::to_owned).to_vec();
     expected.sort();
     assert_eq!(foreign, expected);
+}
+
+/// A token that had expired was taken for the answer that nothing is locked, and so what was locked for free to go.
+#[test]
+fn only_a_service_that_says_so_has_no_lock() {
+    let (server, x) = (BadServer::start(), [name("x")]);
+    let bucket = server.bucket();
+    server.has("prefix/x", b"bytes");
+    for (status, body) in [
+        (400, "<Error><Code>ExpiredToken</Code><Message>InvalidRequest, NoSuchKey</Message></Error>"),
+        (400, "<Error><Code>InvalidToken</Code></Error>"),
+        (400, "<Error><Code>RequestTimeout</Code></Error>"),
+        (404, "<Error><Code>NoSuchBucket</Code></Error>"),
+        (400, ""),
+    ] {
+        server.will(&[Misdeed::Explain(status, body)]);
+        assert!(bucket.retained(&x).is_err(), "{body}");
+        assert_eq!(server.requests(), ["GET"]);
+    }
+    for body in [
+        "<Error><Code>NoSuchObjectLockConfiguration</Code></Error>",
+        "<Error><Code>ObjectLockConfigurationNotFoundError</Code><Message>None.</Message></Error>",
+        "<Error><Code>NoSuchKey</Code></Error>",
+    ] {
+        server.will(&[Misdeed::Explain(404, body)]);
+        assert_eq!(bucket.retained(&x).unwrap(), [None]);
+        assert_eq!(server.requests(), ["GET"]);
+    }
+    // Then the object is looked at.
+    for (status, body) in [
+        (
+            400,
+            "<Error><Code>InvalidRequest</Code><Message>Bucket is missing Object Lock Configuration</Message></Error>",
+        ),
+        (405, "<Error><Code>MethodNotAllowed</Code></Error>"),
+        (501, "<Error><Code>NotImplemented</Code></Error>"),
+    ] {
+        server.will(&[Misdeed::Explain(status, body)]);
+        assert_eq!(bucket.retained(&x).unwrap(), [None]);
+        assert_eq!(server.requests(), ["GET", "HEAD"]);
+        server.will(&[Misdeed::Explain(status, body), Misdeed::Refuse(403)]);
+        assert!(bucket.retained(&x).is_err());
+        assert_eq!(server.requests(), ["GET", "HEAD"]);
+    }
 }

@@ -77,7 +77,7 @@ impl Fault {
 
     /// Whether the service says so with this code.
     fn says(&self, code: &str) -> bool {
-        matches!(self, Fault::Refused(refusal) if refusal.text.contains(code))
+        matches!(self, Fault::Refused(refusal) if refusal.text.split(':').next() == Some(code))
     }
 
     /// Whether there is no such object, or its newest version is the mark of a deletion.
@@ -85,12 +85,14 @@ impl Fault {
         self.says("NoSuchKey") || self.status() == Some(405)
     }
 
+    /// Whether the service knows of no lock: of the object, or of the whole bucket.
+    fn is_unlocked(&self) -> bool {
+        self.says("ObjectLockConfigurationNotFoundError") || self.says("NoSuchObjectLockConfiguration")
+    }
+
     /// Whether the bucket was made without Object Lock, or the service does not know what that is.
     fn is_unsupported(&self) -> bool {
-        self.says("ObjectLockConfigurationNotFound")
-            || self.says("NoSuchObjectLockConfiguration")
-            || self.says("InvalidRequest")
-            || matches!(self.status(), Some(405 | 501))
+        self.is_unlocked() || self.says("InvalidRequest") || matches!(self.status(), Some(405 | 501))
     }
 }
 
@@ -246,7 +248,12 @@ impl Locking {
         match self.request(Method::GET, &path, Some("retention"), None).await {
             Ok((_, answer)) if is_retention(&answer) => until(&answer).map_err(failed),
             Ok(_) => self.kept_by_header(&path).await.map_err(failed),
-            Err(fault) if fault.is_not_found() || fault.is_unsupported() => Ok(None),
+            Err(fault) if fault.says("NoSuchKey") || fault.is_unlocked() => Ok(None),
+            // What this says can mean more than that nothing is kept. The object itself has the last word.
+            Err(fault) if fault.is_unsupported() => match self.kept_by_header(&path).await {
+                Err(fault) if fault.status() == Some(404) => Ok(None),
+                answer => answer.map_err(failed),
+            },
             Err(fault) => Err(failed(fault)),
         }
     }

@@ -91,7 +91,7 @@ fn configure(environment: &Environment, container: &Container, settings: &Settin
     Ok(builder
         .with_bucket_name(container.name())
         .with_client_options(client_options(settings, endpoint.as_deref()))
-        .with_http_connector(Connector { integrity: Integrity::Signed })
+        .with_http_connector(Connector::new(Integrity::Signed, settings))
         // A name is never taken twice, whoever has set AWS_CONDITIONAL_PUT to what.
         .with_conditional_put(S3ConditionalPut::ETagMatch)
         .with_checksum_algorithm(Checksum::SHA256)

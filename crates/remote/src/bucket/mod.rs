@@ -15,7 +15,9 @@ use bytes::Bytes;
 use cinderblock_backend::{Backend, Error, ForeignName, ObjectInfo, ObjectName, ObjectWriter, Tail};
 use object_store::list::PaginatedListStore;
 use object_store::path::Path;
-use object_store::{Error as StoreError, ObjectStore, ObjectStoreExt as _, PutMode, PutOptions, PutPayload};
+use object_store::{
+    Error as StoreError, ObjectMeta, ObjectStore, ObjectStoreExt as _, PutMode, PutOptions, PutPayload,
+};
 use tokio::runtime::Runtime;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
@@ -132,6 +134,10 @@ impl Bucket {
     }
 
     async fn head(&self, name: &ObjectName) -> Result<u64, Fault> {
+        Ok(self.head_meta(name).await?.size)
+    }
+
+    async fn head_meta(&self, name: &ObjectName) -> Result<ObjectMeta, Fault> {
         let path = self.path(name)?;
         let mut tries = self.tries();
         loop {
@@ -140,7 +146,7 @@ impl Bucket {
                 self.stores.once.head(&path).await
             };
             match answer {
-                Ok(meta) => return Ok(meta.size),
+                Ok(meta) => return Ok(meta),
                 Err(error) => tries.again(Fault::from(error)).await?,
             }
         }
@@ -161,11 +167,13 @@ impl Bucket {
             match answer {
                 Ok(_) => return Ok(()),
                 Err(error @ StoreError::AlreadyExists { .. }) => {
-                    if in_doubt && self.has_bytes(name, &payload).await? {
-                        return Ok(());
-                    }
+                    // Looked for before its bytes are: an earlier attempt may come to its end at any moment.
                     match self.head(name).await {
-                        Ok(_) => return Err(error.into()),
+                        Ok(_) if !in_doubt => return Err(error.into()),
+                        Ok(_) => {
+                            let is_ours = self.has_bytes(name, &payload).await?;
+                            return if is_ours { Ok(()) } else { Err(error.into()) };
+                        }
                         // Two requests were in each other's way (S3: ConditionalRequestConflict), and the other one failed.
                         Err(fault) if fault.is_not_found() => tries.again(Fault::Conflict(error)).await?,
                         Err(fault) => return Err(fault),

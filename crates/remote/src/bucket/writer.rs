@@ -5,7 +5,7 @@ use std::io::{self, Write};
 
 use bytes::Bytes;
 use cinderblock_backend::{Error, ObjectName, ObjectWriter};
-use object_store::{MultipartUpload, ObjectStoreExt as _, PutPayload};
+use object_store::{MultipartUpload, ObjectMeta, ObjectStoreExt as _, PutPayload};
 use tokio::task::JoinHandle;
 
 use super::fault::Fault;
@@ -34,6 +34,8 @@ pub(super) struct BucketWriter<'a> {
 struct Upload {
     upload: Box<dyn MultipartUpload>,
     parts: VecDeque<JoinHandle<object_store::Result<()>>>,
+    /// How many parts there were until now.
+    sent: usize,
 }
 
 impl<'a> BucketWriter<'a> {
@@ -53,13 +55,14 @@ impl<'a> BucketWriter<'a> {
             none => {
                 let path = bucket.path(&self.name)?;
                 let upload = bucket.stores.patient.put_multipart(&path).await?;
-                none.insert(Upload { upload, parts: VecDeque::new() })
+                none.insert(Upload { upload, parts: VecDeque::new(), sent: 0 })
             }
         };
         upload.wait_until_fewer_than(PARTS_IN_FLIGHT).await?;
         let payload = PutPayload::from_bytes(Bytes::from(std::mem::take(&mut self.buffer)));
         let part = upload.upload.put_part(payload);
         upload.parts.push_back(bucket.runtime.spawn(part));
+        upload.sent += 1;
         Ok(())
     }
 
@@ -76,16 +79,17 @@ impl<'a> BucketWriter<'a> {
         }
         match upload.upload.complete().await {
             Ok(_) => Ok(()),
-            // An attempt whose answer was lost has ended the upload, and the next one does not find it.
-            Err(error) => match self.bucket.head(&self.name).await {
-                Ok(size) if size == self.size => Ok(()),
+            // An attempt whose answer was lost has ended the upload, and the next one does not find it. What is there now may be
+            // another writer's, too: it is ours if the service says that it is made of as many parts.
+            Err(error) => match self.bucket.head_meta(&self.name).await {
+                Ok(meta) if meta.size == self.size && parts_of(&meta) == Some(upload.sent) => Ok(()),
                 _ => Err(error.into()),
             },
         }
     }
 
     fn abort(&mut self) {
-        let Some(Upload { mut upload, parts }) = self.upload.take() else { return };
+        let Some(Upload { mut upload, parts, .. }) = self.upload.take() else { return };
         self.bucket.wait(async move {
             for part in parts {
                 part.abort();
@@ -106,6 +110,13 @@ impl Upload {
         }
         Ok(())
     }
+}
+
+/// The number of parts that an object was put together of, where its ETag says so: S3's ends with a hyphen and the number.
+fn parts_of(meta: &ObjectMeta) -> Option<usize> {
+    let (digest, parts) = meta.e_tag.as_deref()?.trim_matches('"').rsplit_once('-')?;
+    let is_digest = digest.len() == 32 && digest.bytes().all(|b| b.is_ascii_hexdigit());
+    parts.parse().ok().filter(|_| is_digest)
 }
 
 fn already_exists(name: &ObjectName) -> Fault {

@@ -4,6 +4,7 @@
 mod keys;
 mod refusal;
 mod service;
+mod stall;
 
 pub(crate) use keys::{original, rewrite};
 pub(crate) use refusal::{Refusal, element};

@@ -1,5 +1,7 @@
 //! [`Connector`]: makes the HTTP clients that `object_store` works with.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -8,11 +10,14 @@ use http_body_util::BodyExt as _;
 use md5::{Digest as _, Md5};
 use object_store::client::{
     HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpRequestBody, HttpResponse, HttpResponseBody,
-    HttpService, ReqwestConnector,
+    HttpService,
 };
-use object_store::{ClientOptions, HeaderValue};
+use object_store::{ClientConfigKey, ClientOptions, Error as StoreError, HeaderValue};
+use reqwest::redirect;
 
+use super::stall::{Unstalled, stalled};
 use super::{Refusal, rewrite};
+use crate::Settings;
 
 /// The most that is read of an answer that means failure, in bytes.
 const MAX_REFUSAL: usize = 64 * 1024;
@@ -32,16 +37,42 @@ pub(crate) enum Integrity {
     CompareMd5,
 }
 
-/// Makes clients that bound what an answer may have, and check uploads.
+/// Makes clients that bound what an answer may have and how long it may stall, and check uploads.
 #[derive(Debug)]
 pub(crate) struct Connector {
-    pub(crate) integrity: Integrity,
+    integrity: Integrity,
+    settings: Settings,
+}
+
+impl Connector {
+    pub(crate) fn new(integrity: Integrity, settings: &Settings) -> Connector {
+        Connector { integrity, settings: settings.clone() }
+    }
+
+    /// The client below. Redirections are not followed: a 303 would make a GET of an upload, whose success would be taken for
+    /// the upload's, and what a token is for would be sent elsewhere. Of the options, it has those in which the clients for
+    /// objects and for the metadata of an instance differ.
+    fn client(&self, options: &ClientOptions) -> reqwest::Result<reqwest::Client> {
+        let is_plain = options.get_config_value(&ClientConfigKey::AllowHttp).is_some_and(|value| value == "true");
+        let connect_timeout = options.get_config_value(&ClientConfigKey::ConnectTimeout);
+        let seconds = connect_timeout.and_then(|text| text.strip_suffix('s')?.parse().ok()).map(Duration::from_secs);
+        reqwest::Client::builder()
+            .redirect(redirect::Policy::none())
+            .http1_only()
+            .https_only(!is_plain)
+            .user_agent(concat!("cinderblock/", env!("CARGO_PKG_VERSION")))
+            .connect_timeout(seconds.unwrap_or(self.settings.connect_timeout).min(self.settings.connect_timeout))
+            .timeout(self.settings.request_timeout)
+            .build()
+    }
 }
 
 impl HttpConnector for Connector {
     fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
-        let inner = ReqwestConnector::default().connect(options)?;
-        Ok(HttpClient::new(Service { inner, integrity: self.integrity }))
+        let client = self.client(options);
+        let client = client.map_err(|error| StoreError::Generic { store: "HTTP client", source: Box::new(error) })?;
+        let (inner, wait) = (HttpClient::new(client), self.settings.read_timeout);
+        Ok(HttpClient::new(Service { inner, integrity: self.integrity, wait }))
     }
 }
 
@@ -49,6 +80,7 @@ impl HttpConnector for Connector {
 struct Service {
     inner: HttpClient,
     integrity: Integrity,
+    wait: Duration,
 }
 
 #[async_trait]
@@ -64,7 +96,15 @@ impl HttpService for Service {
             let value = HeaderValue::from_str(md5).map_err(|e| HttpError::new(HttpErrorKind::Decode, e))?;
             request.headers_mut().insert("content-md5", value);
         }
-        let response = self.inner.execute(request).await?;
+        // An answer to what has a body begins after the upload, which takes as long as the line needs.
+        let is_short = request.body().content_length() == 0;
+        let answer = self.inner.execute(request);
+        let response = match is_short {
+            true => tokio::time::timeout(self.wait, answer).await.map_err(|_| stalled(self.wait))??,
+            false => answer.await?,
+        };
+        let wait = self.wait;
+        let response = response.map(|body| HttpResponseBody::new(Unstalled::new(body, wait)));
         let status = response.status();
         if !status.is_success() {
             return refused(response, listed.is_some()).await;
@@ -136,7 +176,11 @@ async fn refused(response: HttpResponse, is_listing: bool) -> Result<HttpRespons
             break;
         }
     }
-    let refusal = Refusal::new(parts.status.as_u16(), &beginning);
+    let mut refusal = Refusal::new(parts.status.as_u16(), &beginning);
+    if parts.status.is_redirection() && refusal.text.is_empty() {
+        "the service is at another address, which is not followed: check endpoint and region"
+            .clone_into(&mut refusal.text);
+    }
     if !is_listing && matches!(refusal.status, 304 | 401 | 403 | 404 | 409 | 412) {
         return Ok(HttpResponse::from_parts(parts, refusal.text.into()));
     }

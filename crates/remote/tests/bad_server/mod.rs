@@ -19,6 +19,8 @@ pub enum Misdeed {
     Refuse(u16),
     /// The same with this body.
     Explain(u16, &'static str),
+    /// Nothing is done, and the answer has this status and sends to the key `elsewhere`.
+    Redirect(u16),
     /// It is done, and the answer has this status.
     DoAndRefuse(u16),
     /// It is done, and the connection closed without an answer.
@@ -31,6 +33,10 @@ pub enum Misdeed {
     Claim(u64),
     /// The range that was answered begins a byte later than the one that was asked for.
     Shift,
+    /// It is done, and the answer comes so much later.
+    Late(Duration),
+    /// Only so many bytes of the body come, and the connection stays.
+    Stall(usize),
     /// Every page of the listing says that another follows, and gives the same token.
     NeverEnd,
 }
@@ -75,13 +81,18 @@ impl BadServer {
 
     /// The bucket that it has.
     pub fn bucket(&self) -> Arc<dyn Backend> {
+        self.bucket_with(&impatient())
+    }
+
+    /// The same with other settings.
+    pub fn bucket_with(&self, settings: &Settings) -> Arc<dyn Backend> {
         let variables = [
             ("AWS_ENDPOINT_URL", self.endpoint.as_str()),
             ("AWS_ACCESS_KEY_ID", "key"),
             ("AWS_SECRET_ACCESS_KEY", "secret"),
         ];
         let place: Place = "s3://bucket/prefix".parse().unwrap();
-        cinderblock_remote::open_in(&Environment::new(&variables), &place, &impatient()).unwrap()
+        cinderblock_remote::open_in(&Environment::new(&variables), &place, settings).unwrap()
     }
 
     /// The next requests meet these, one each.
@@ -121,6 +132,10 @@ impl BadServer {
         match misdeed {
             Some(Misdeed::Refuse(status)) => send(&stream, &request, status, &[], b""),
             Some(Misdeed::Explain(status, body)) => send(&stream, &request, status, &[], body.as_bytes()),
+            Some(Misdeed::Redirect(status)) => {
+                let location = format!("location: {}/bucket/elsewhere", self.endpoint);
+                send(&stream, &request, status, &[location], b"")
+            }
             Some(Misdeed::DoAndRefuse(status)) => {
                 perform(&mut state, &request);
                 send(&stream, &request, status, &[], b"")
@@ -137,6 +152,20 @@ impl BadServer {
                 let (status, headers, body) = perform(&mut state, &request);
                 send_head(&stream, status, &headers, body.len() as u64)?;
                 (&stream).write_all(&body[..len.min(body.len())]).ok()
+            }
+            Some(Misdeed::Late(pause)) => {
+                let (status, headers, body) = perform(&mut state, &request);
+                drop(state);
+                thread::sleep(pause);
+                send(&stream, &request, status, &headers, &body)
+            }
+            Some(Misdeed::Stall(len)) => {
+                let (status, headers, body) = perform(&mut state, &request);
+                send_head(&stream, status, &headers, body.len() as u64)?;
+                (&stream).write_all(&body[..len.min(body.len())]).ok()?;
+                // Open until the process ends.
+                std::mem::forget(stream);
+                Some(())
             }
             Some(Misdeed::Claim(size)) => {
                 let (status, headers, body) = perform(&mut state, &request);
