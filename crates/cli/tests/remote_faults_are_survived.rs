@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 
 on_each_store!(what_a_bad_line_does_is_survived, a_line_that_is_of_no_use_is_named);
 
-const ROUNDS: u64 = 2;
+const ROUNDS: u64 = 1;
 
 fn content(round: u64) -> Vec<u8> {
     let mut bytes = [noise(1, 4 * MIB), vec![0; MIB], noise(10 + round, 2 * MIB)].concat();

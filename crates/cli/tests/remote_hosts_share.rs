@@ -19,7 +19,7 @@ use serde_json::json;
 on_each_store!(three_hosts_back_up_while_others_delete_and_collect);
 
 const HOSTS: u64 = 3;
-const ROUNDS: u64 = 5;
+const ROUNDS: u64 = 3;
 
 /// What a volume of a host holds after so many rounds: much that all hosts have, a part that changes, and some of its own.
 fn content(host: u64, round: u64) -> Vec<u8> {

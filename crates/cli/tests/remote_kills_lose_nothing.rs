@@ -12,7 +12,7 @@ use killing::deeds::World;
 use killing::rounds::{seed, setting};
 use remote::{Store, init};
 
-const KILLS: u64 = 30;
+const KILLS: u64 = 20;
 const PROCESSES: usize = 8;
 
 on_each_store!(killed_processes_lose_nothing);

@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 
 on_each_store!(a_server_that_is_killed_loses_nothing);
 
-const CRASHES: u64 = 2;
+const CRASHES: u64 = 1;
 
 fn volume(number: u64) -> Vec<u8> {
     [noise(1, MIB), noise(1 + number, 6 * MIB)].concat()
