@@ -75,6 +75,8 @@ impl<'a> BackupVolume<'a> {
             let reason = format!("its chunk size is {} bytes, the repository's {chunk_bytes}", record.chunk_bytes);
             return Err(StoreError::BadMap { backup: record.id, reason }.into());
         }
+        // A frame has one chunk at least.
+        let frame_bytes = FRAME_TARGET_BYTES.max(record.largest_chunk(repository.descriptor().chunk_size) as usize);
         let chunk_bytes = u64::from(chunk_bytes);
         let last = match record.volume_bytes % chunk_bytes {
             0 => chunk_bytes,
@@ -90,7 +92,7 @@ impl<'a> BackupVolume<'a> {
             last_zeros: ZeroHash::new(last),
             frames_at_once: match in_flight(repository) {
                 0 | 1 => 1,
-                in_flight => in_flight.min(memory_bytes / (4 * FRAME_TARGET_BYTES)).clamp(1, MAX_FRAMES_AT_ONCE),
+                in_flight => in_flight.min(memory_bytes / (4 * frame_bytes)).clamp(1, MAX_FRAMES_AT_ONCE),
             },
         })
     }

@@ -11,6 +11,7 @@ use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 
 use super::Copied;
 use super::frames::{Moved, Worker};
+use crate::backup::COPIES;
 use crate::backup::collect::NodePacker;
 use crate::backup::write;
 use crate::engine::{Control, Engine, Progress, in_flight};
@@ -31,8 +32,17 @@ const MAX_DIRECTORY_BYTES: usize = 16 << 20;
 /// Packs that are kept with the hashes of their chunks, some 1 MiB each at most.
 const HASHED_PACKS: usize = 8;
 
-/// Packs, of an eighth of the memory each, that are stored at once where the target wants several requests at once.
+/// Packs that are stored at once where the target wants several requests at once. Each is in memory [`COPIES`] times.
 const UPLOADS: usize = 3;
+
+/// Threads that store packs, and the size of a pack, given how many requests the target wants at once. Packs take half of the memory at most: one
+/// that is filled with data, one with nodes, and those that are being stored.
+fn packs_for(in_flight: usize, memory: usize) -> (usize, usize) {
+    match in_flight {
+        0 | 1 => (1, PACK_TARGET_BYTES.min(memory / 8)),
+        _ => (UPLOADS, PACK_TARGET_BYTES.min(memory / 2 / (2 + COPIES * UPLOADS))),
+    }
+}
 
 /// What workers and the writer tell the calling thread.
 enum Event {
@@ -99,11 +109,11 @@ impl Flow<'_, '_> {
             stopped: AtomicBool::new(false),
         };
         let memory = engine.settings().memory_bytes;
-        let pack_bytes = PACK_TARGET_BYTES.min(memory / 8);
+        let (uploads, pack_bytes) = packs_for(in_flight(to), memory);
         let (events, incoming) = unbounded();
         std::thread::scope(|threads| {
             let (packs, finished) = bounded(0);
-            let writers: Vec<_> = (0..if in_flight(to) > 1 { UPLOADS } else { 1 })
+            let writers: Vec<_> = (0..uploads)
                 .map(|_| {
                     let (finished, told) = (finished.clone(), events.clone());
                     threads.spawn(move || store_all(to, session, &finished, &told))

@@ -173,3 +173,27 @@ impl Drop for BucketWriter<'_> {
         self.abort();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Another writer's object of the same size was taken for the one whose upload had failed.
+    #[test]
+    fn only_an_etag_of_parts_tells_their_number() {
+        let parts = |e_tag: Option<&str>| {
+            let (location, last_modified) = ("x".into(), Default::default());
+            parts_of(&ObjectMeta { location, last_modified, size: 1, e_tag: e_tag.map(str::to_owned), version: None })
+        };
+        assert_eq!(parts(Some("\"7d9ab62a6a5ac4b7b4a1d2ab9c3b5e9f-3\"")), Some(3));
+        assert_eq!(parts(Some("7d9ab62a6a5ac4b7b4a1d2ab9c3b5e9f-10000")), Some(10_000));
+        for none in [
+            None,
+            Some("\"7d9ab62a6a5ac4b7b4a1d2ab9c3b5e9f\""),
+            Some("0x8DA-3"),
+            Some("7d9ab62a6a5ac4b7b4a1d2ab9c3b5e9f-"),
+        ] {
+            assert_eq!(parts(none), None, "{none:?}");
+        }
+    }
+}
