@@ -11,7 +11,7 @@ export PATH := $(HOME)/.cargo/bin:$(PATH)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build demo test test-remote bench bench-cinder bench-upkeep bench-latency fuzz simulate simulate-steps exhaust kill lint fmt install clean
+.PHONY: help deps build demo test test-remote bench bench-cinder bench-upkeep bench-remote bench-latency fuzz simulate simulate-steps exhaust kill lint fmt install clean
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | awk -F'|' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -57,6 +57,11 @@ bench-upkeep: build ## Measure prune, gc and verify on a repository of many back
 # BENCH="--latency 50 --rate 200 --memory 256 --large 2048" and more: see latency --help.
 bench-latency: deps ## Measure how much of its speed a backup keeps on a storage that is far away (VOLUMES=DIR for your own)
 	cargo run --release -p cinderblock-benches --bin latency -- $(if $(VOLUMES),--volumes $(VOLUMES)) $(BENCH)
+
+# LATENCY=50ms adds it to each request. Beside restic, where it is on the PATH.
+bench-remote: build ## Measure a repository on SeaweedFS beside restic (VOLUMES=DIR of make-volumes' five; LATENCY=50ms)
+	cargo build --release -p cinderblock-benches --bin proxy
+	tools/bench-remote $(VOLUMES) $(LATENCY)
 
 FUZZ_SECONDS ?= 60
 fuzz: deps ## Fuzz what reads untrusted bytes, FUZZ_SECONDS=60 for each target (cargo install cargo-fuzz --locked)
