@@ -209,7 +209,8 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether this says that the process may not delete the object, or nobody may: not that something failed.
+    /// Whether this says that the process may not delete the object, or nobody may: not that something failed, and not that the storage
+    /// takes nothing at all.
     pub fn is_delete_refused(&self) -> bool {
         matches!(
             self,
@@ -217,7 +218,6 @@ impl Error {
                 | Error::Retained { .. }
                 | Error::AccessDenied { .. }
                 | Error::PermissionDenied { .. }
-                | Error::ReadOnly { .. }
         )
     }
 

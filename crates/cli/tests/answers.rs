@@ -45,7 +45,7 @@ const OF_A_BACKUP: [&str; 19] = [
 fn init_tells_what_it_made() {
     let place = Place::bare();
     let made = place.json(&["init", "--chunk-size", "64K"]);
-    assert_eq!(members(&made), ["chunk_size", "location", "repository_id"]);
+    assert_eq!(members(&made), ["chunk_size", "encrypted", "location", "object_lock", "repository_id"]);
     assert_eq!(number(&made, "chunk_size"), 64 << 10);
     assert_eq!(text(&made, "repository_id").len(), 32);
     assert_eq!(text(&made, "location"), place.repository().to_str().unwrap());

@@ -36,7 +36,7 @@ fn a_backup_a_restore_and_a_list_ask_for_what_they_need() {
 
     let record = host.engine.backup(&host.repository, source(&volume()), &options("vm"), &Control::default()).unwrap();
     let (data, map) = (record.data_packs.len(), record.map_packs.len());
-    assert_eq!((data, map), (5, 1));
+    assert_eq!((data, map), (8, 1));
     expect(
         &recording,
         "a backup into an empty repository",

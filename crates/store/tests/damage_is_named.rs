@@ -251,6 +251,10 @@ fn damaged_descriptors() -> TestResult {
     let locked = text.replace("\"none\"", "\"aes-256-gcm\"");
     overwrite(&*storage, &name, locked.as_bytes());
     let error = open(storage.clone(), cache.path()).expect_err("an encrypted repository");
+    assert!(matches!(error, Error::SecretMissing { .. }), "{error}");
+    let other = text.replace("\"none\"", "\"another\"");
+    overwrite(&*storage, &name, other.as_bytes());
+    let error = open(storage.clone(), cache.path()).expect_err("another encryption");
     assert!(matches!(error, Error::Unsupported { .. }), "{error}");
     storage.delete(&name)?;
     let error = open(storage, cache.path()).expect_err("no descriptor");

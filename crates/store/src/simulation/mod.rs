@@ -100,7 +100,6 @@ fn steps_of_the_protocol_matter() {
         Step::LookAfterFence,
         Step::SecondMark,
         Step::Salvage,
-        Step::OwnTombstone,
         Step::EndLast,
     ];
     missed(&steps, 0..4000);
