@@ -197,7 +197,12 @@ impl Clock for Ahead {
 /// Days from now until which all objects of a folder are kept at least; none where one is not.
 fn days_kept(storage: &dyn Backend, prefix: &str) -> Option<f64> {
     let mut names = Vec::new();
-    storage.list(prefix, &mut |object| Ok(names.push(object.name))).unwrap();
+    storage
+        .list(prefix, &mut |object| {
+            names.push(object.name);
+            Ok(())
+        })
+        .unwrap();
     assert!(!names.is_empty(), "{prefix}");
     let until = storage.retained(&names).unwrap().into_iter().min().flatten()?;
     Some(until.duration_since(std::time::SystemTime::now()).unwrap_or_default().as_secs_f64() / DAY as f64)
