@@ -47,6 +47,8 @@ fn a_backup_a_restore_and_a_list_ask_for_what_they_need() {
             (List, "packs", 2),
             (List, "index", 1),
             (List, "gc", 1),
+            // Is what a backup needs to be locked?
+            (List, "policy", 1),
             (List, "damage", 1),
             (List, "fences", 2),
             (Size, "tombstones", 2),
@@ -84,7 +86,7 @@ fn a_backup_a_restore_and_a_list_ask_for_what_they_need() {
     let puts: usize = counts.iter().filter(|((kind, _), _)| *kind == Put).map(|(_, count)| count).sum();
     assert_eq!(puts, 2, "a session and a record: {counts:?}");
     let all: usize = counts.values().sum();
-    assert!(all <= 16 + 2 * (data + map), "{counts:?}");
+    assert!(all <= 17 + 2 * (data + map), "{counts:?}");
 
     recording.take_log();
     for (volume, id) in fresh.repository.backups(None).unwrap() {
