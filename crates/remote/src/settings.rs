@@ -7,7 +7,7 @@ use std::time::Duration;
 pub struct Settings {
     /// The most requests that one backend has under way. At least 1; 32 if not said otherwise.
     pub requests_in_flight: usize,
-    /// How often a request that failed for a passing reason is sent again, at most. 16 if not said otherwise, which with the pauses is about two minutes.
+    /// How often a request that failed for a passing reason is sent again, at most. 12 if not said otherwise, which with the pauses is more than a minute.
     pub retries: u32,
     /// When the first attempt was so long ago, there is no further one. 15 minutes if not said otherwise: longer than
     /// `request_timeout`, so that a request which took all of its time is sent again.
@@ -29,7 +29,7 @@ impl Default for Settings {
     fn default() -> Settings {
         Settings {
             requests_in_flight: 32,
-            retries: 16,
+            retries: 12,
             retry_for: Duration::from_secs(15 * 60),
             first_pause: Duration::from_millis(200),
             connect_timeout: Duration::from_secs(10),
