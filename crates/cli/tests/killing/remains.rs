@@ -85,8 +85,11 @@ impl World {
         let repository = self.repository(away);
         let made = if away { self.away.made() } else { self.here.made() };
         let made: Vec<&str> = made.iter().map(String::as_str).collect();
-        self.place.succeed(&[&repository[..], &["-q", "protect", "--remove"], &made].concat());
-        self.place.succeed(&[&repository[..], &["-q", "delete"], &made].concat());
+        // Where few processes ran, none may have made a backup.
+        if !made.is_empty() {
+            self.place.succeed(&[&repository[..], &["-q", "protect", "--remove"], &made].concat());
+            self.place.succeed(&[&repository[..], &["-q", "delete"], &made].concat());
+        }
         self.nothing_dead_is_left(away);
         let stays = |name: &String| name.starts_with("tombstones/") || name == "cinderblock.json";
         let left: Vec<String> = self.objects(away).names("").into_iter().filter(|name| !stays(name)).collect();
