@@ -31,6 +31,7 @@ pub mod extents;
 pub mod latency;
 pub mod limit;
 pub mod measure;
+pub mod place;
 pub mod proxy;
 pub mod report;
 pub mod rounds;

@@ -7,18 +7,15 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use cinderblock_benches::command::{self, Cinderblock};
-use cinderblock_benches::{measure, volumes};
+use cinderblock_benches::measure;
+use cinderblock_benches::place::Place;
 use clap::Parser;
 
 /// Time the cinderblock command on encrypted repositories beside others.
 #[derive(Parser)]
 struct Arguments {
-    /// Folder with golden.img, web.img, web-day2.img, db.img and other.img; made anew if not given.
-    #[arg(long)]
-    volumes: Option<PathBuf>,
-    /// Folder for what is made, best on a RAM disk.
-    #[arg(long, default_value = "/dev/shm")]
-    work: PathBuf,
+    #[command(flatten)]
+    place: Place,
     /// The command to time; the `cinderblock` built beside this program if not given.
     #[arg(long)]
     bin: Option<PathBuf>,
@@ -41,11 +38,7 @@ fn main() -> Result<ExitCode> {
         return measure::here(&arguments.measure);
     }
     let program = command::named_or_built(arguments.bin.as_deref())?;
-    let work = tempfile::Builder::new()
-        .prefix("cinderblock-encryption-")
-        .tempdir_in(&arguments.work)
-        .with_context(|| format!("cannot use the folder {}", arguments.work.display()))?;
-    let volumes = volumes::given_or_made(arguments.volumes.as_deref(), work.path())?;
+    let (work, volumes) = arguments.place.prepare("encryption")?;
     let mut times: [[Times; STEPS.len()]; 2] = Default::default();
     let mut stored = [0; 2];
     for round in 0..arguments.rounds.max(1) {

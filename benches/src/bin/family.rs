@@ -6,21 +6,17 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
+use cinderblock_benches::place::Place;
 use cinderblock_benches::report::{Report, Round};
 use cinderblock_benches::rounds::Bench;
-use cinderblock_benches::{command, measure, volumes};
+use cinderblock_benches::{command, measure};
 use clap::Parser;
 
 /// Time the cinderblock command on a family of similar volumes, beside its own limit.
 #[derive(Parser)]
 struct Arguments {
-    /// Folder with golden.img, web.img, web-day2.img, db.img and other.img; made anew if not given.
-    #[arg(long)]
-    volumes: Option<PathBuf>,
-    /// Folder for what is made, best on a RAM disk: with room for a repository, one or two volumes
-    /// (2 GiB each where they are dense) and, if they are made anew, the five volumes (2 GB).
-    #[arg(long, default_value = "/dev/shm")]
-    work: PathBuf,
+    #[command(flatten)]
+    place: Place,
     /// The command to time; the `cinderblock` built beside this program if not given.
     #[arg(long)]
     bin: Option<PathBuf>,
@@ -50,11 +46,7 @@ fn main() -> Result<ExitCode> {
         return measure::here(&arguments.measure);
     }
     let program = command::named_or_built(arguments.bin.as_deref())?;
-    let work = tempfile::Builder::new()
-        .prefix("cinderblock-family-")
-        .tempdir_in(&arguments.work)
-        .with_context(|| format!("cannot use the folder {}", arguments.work.display()))?;
-    let volumes = volumes::given_or_made(arguments.volumes.as_deref(), work.path())?;
+    let (work, volumes) = arguments.place.prepare("family")?;
     let bench = Bench::new(program, work.path(), volumes, arguments.threads)?;
 
     let mut rounds = Vec::new();

@@ -10,8 +10,9 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use cinderblock_backend::Folder;
 use cinderblock_benches::latency::{Act, Far, Outcome, Step, table};
+use cinderblock_benches::place::Place;
 use cinderblock_benches::sample::Random;
-use cinderblock_benches::{extents, measure, volumes};
+use cinderblock_benches::{extents, measure};
 use cinderblock_chunker::ChunkSize;
 use cinderblock_store::Repository;
 use clap::Parser;
@@ -19,12 +20,8 @@ use clap::Parser;
 /// Time backup, restore and verify with and without latency.
 #[derive(Parser)]
 struct Arguments {
-    /// Folder with golden.img, web.img, web-day2.img, db.img and other.img; made anew if not given.
-    #[arg(long)]
-    volumes: Option<PathBuf>,
-    /// Folder for what is made, best on a RAM disk.
-    #[arg(long, default_value = "/dev/shm")]
-    work: PathBuf,
+    #[command(flatten)]
+    place: Place,
     /// MiB of a further volume, of data that compresses to half: what long runs are like.
     #[arg(long, default_value_t = 2048)]
     large: u64,
@@ -46,11 +43,7 @@ fn main() -> Result<ExitCode> {
         arguments.step.run(act, arguments.far)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let work = tempfile::Builder::new()
-        .prefix("cinderblock-latency-")
-        .tempdir_in(&arguments.work)
-        .with_context(|| format!("cannot use the folder {}", arguments.work.display()))?;
-    let volumes = volumes::given_or_made(arguments.volumes.as_deref(), work.path())?;
+    let (work, volumes) = arguments.place.prepare("latency")?;
     let large = work.path().join("large.img");
     if arguments.large > 0 {
         make_large(&large, arguments.large)?;

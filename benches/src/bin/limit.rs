@@ -1,23 +1,18 @@
 //! Prints the limit alone: seconds of the least work of a backup, a restore and a verification.
 
-use std::path::PathBuf;
-
 use anyhow::{Context, Result};
+use cinderblock_benches::extents;
 use cinderblock_benches::limit::{Archive, Backup, Limit};
+use cinderblock_benches::place::Place;
 use cinderblock_benches::report::median_seconds;
-use cinderblock_benches::{extents, volumes};
 use clap::Parser;
 use serde::Serialize;
 
 /// Time the least work of a deduplicating backup of a family of volumes, without storing anything.
 #[derive(Parser)]
 struct Arguments {
-    /// Folder with golden.img, web.img, web-day2.img, db.img and other.img; made anew if not given.
-    #[arg(long)]
-    volumes: Option<PathBuf>,
-    /// Folder for what is made and restored, best on a RAM disk.
-    #[arg(long, default_value = "/dev/shm")]
-    work: PathBuf,
+    #[command(flatten)]
+    place: Place,
     /// Threads; all cores if not given.
     #[arg(long)]
     threads: Option<usize>,
@@ -47,14 +42,7 @@ fn main() -> Result<()> {
         None => std::thread::available_parallelism().context("cannot count the cores")?.get(),
     };
     let rounds = arguments.rounds.max(1);
-    let work = tempfile::Builder::new()
-        .prefix("cinderblock-limit-")
-        .tempdir_in(&arguments.work)
-        .with_context(|| format!("cannot use the folder {}", arguments.work.display()))?;
-    let volumes = match &arguments.volumes {
-        Some(folder) => volumes::in_folder(folder)?,
-        None => volumes::make(work.path())?,
-    };
+    let (work, volumes) = arguments.place.prepare("limit")?;
 
     let (mut first, mut family, mut unchanged) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..rounds {

@@ -11,22 +11,19 @@ use cinderblock_benches::command::{self, Cinderblock};
 use cinderblock_benches::extents::copy_dense;
 use cinderblock_benches::limit::Archive;
 use cinderblock_benches::measure::{self, Measured};
+use cinderblock_benches::place::Place;
 use cinderblock_benches::report::median_seconds;
 use cinderblock_benches::upkeep::beside::{backup_beside_gc, copy_folder};
 use cinderblock_benches::upkeep::generations::Generations;
 use cinderblock_benches::upkeep::tools::{Peer, Tool, installed};
-use cinderblock_benches::volumes::{self, NAMES};
+use cinderblock_benches::volumes::NAMES;
 use clap::Parser;
 
 /// Time verify, prune and gc on a repository of many backups, beside restic and rustic.
 #[derive(Parser)]
 struct Arguments {
-    /// Folder with golden.img, web.img, web-day2.img, db.img and other.img; made anew if not given.
-    #[arg(long)]
-    volumes: Option<PathBuf>,
-    /// Folder for what is made, best on a RAM disk, with room for 8 GB.
-    #[arg(long, default_value = "/dev/shm")]
-    work: PathBuf,
+    #[command(flatten)]
+    place: Place,
     /// The command to time; the `cinderblock` built beside this program if not given.
     #[arg(long)]
     bin: Option<PathBuf>,
@@ -59,12 +56,8 @@ fn main() -> Result<ExitCode> {
         return measure::here(&arguments.measure);
     }
     let program = command::named_or_built(arguments.bin.as_deref())?;
-    let work = tempfile::Builder::new()
-        .prefix("cinderblock-upkeep-")
-        .tempdir_in(&arguments.work)
-        .with_context(|| format!("cannot use the folder {}", arguments.work.display()))?;
+    let (work, volumes) = arguments.place.prepare("upkeep")?;
     let work = work.path();
-    let volumes = volumes::given_or_made(arguments.volumes.as_deref(), work)?;
     let threads = std::thread::available_parallelism().context("cannot count the cores")?.get();
     let ours = work.join("cinderblock");
     let mut tools: Vec<Box<dyn Tool>> = vec![Box::new(Cinderblock::init(&program, &ours, None)?)];
