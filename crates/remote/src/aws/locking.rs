@@ -18,11 +18,11 @@ use md5::{Digest as _, Md5};
 use object_store::aws::AmazonS3;
 use object_store::path::Path;
 use object_store::signer::{SignedUrlOptions, Signer as _};
+use reqwest::Method;
 use reqwest::header::HeaderMap;
-use reqwest::{Method, redirect};
 
 use crate::bucket::Words;
-use crate::http::{Refusal, element};
+use crate::http::{Refusal, client, element};
 use crate::retry::{Passing, Tries};
 use crate::{Bucket, Settings, runtime};
 
@@ -153,12 +153,7 @@ impl Locking {
         words: Words,
         settings: &Settings,
     ) -> Result<Locking, reqwest::Error> {
-        let http = reqwest::Client::builder()
-            .redirect(redirect::Policy::none())
-            .connect_timeout(settings.connect_timeout)
-            .timeout(settings.request_timeout)
-            .user_agent(concat!("cinderblock/", env!("CARGO_PKG_VERSION")))
-            .build()?;
+        let http = client(settings).timeout(settings.request_timeout).build()?;
         let prefix = if prefix.is_empty() { String::new() } else { format!("{prefix}/") };
         Ok(Locking { bucket, signer, http, prefix, words, settings: settings.clone() })
     }

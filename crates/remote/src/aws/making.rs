@@ -6,10 +6,10 @@ use cinderblock_backend::Error as BackendError;
 use object_store::aws::{AmazonS3, AmazonS3ConfigKey};
 use object_store::path::Path;
 use object_store::signer::Signer as _;
-use reqwest::{Method, redirect};
+use reqwest::Method;
 
 use super::{cannot_use, configure, with_credentials};
-use crate::http::Refusal;
+use crate::http::{self, Refusal};
 use crate::open::no_retries;
 use crate::retry::{Passing, Tries};
 use crate::{Container, Environment, Error, Settings, runtime};
@@ -71,12 +71,7 @@ pub(crate) fn make_bucket(
 }
 
 async fn make(signer: &AmazonS3, region: Option<String>, settings: &Settings) -> Result<(), Unmade> {
-    // A redirection would be to a place that the signature is not for.
-    let client = reqwest::Client::builder()
-        .redirect(redirect::Policy::none())
-        .connect_timeout(settings.connect_timeout)
-        .timeout(settings.read_timeout)
-        .build()?;
+    let client = http::client(settings).timeout(settings.read_timeout).build()?;
     let body = region.map_or_else(String::new, |region| {
         format!(
             "<CreateBucketConfiguration xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><LocationConstraint>{region}\

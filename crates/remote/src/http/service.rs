@@ -13,10 +13,9 @@ use object_store::client::{
     HttpService,
 };
 use object_store::{ClientConfigKey, ClientOptions, Error as StoreError, HeaderValue};
-use reqwest::redirect;
 
 use super::stall::{Unstalled, stalled};
-use super::{Refusal, rewrite};
+use super::{Refusal, client, rewrite};
 use crate::Settings;
 
 /// The most that is read of an answer that means failure, in bytes.
@@ -56,11 +55,9 @@ impl Connector {
         let is_plain = options.get_config_value(&ClientConfigKey::AllowHttp).is_some_and(|value| value == "true");
         let connect_timeout = options.get_config_value(&ClientConfigKey::ConnectTimeout);
         let seconds = connect_timeout.and_then(|text| text.strip_suffix('s')?.parse().ok()).map(Duration::from_secs);
-        reqwest::Client::builder()
-            .redirect(redirect::Policy::none())
+        client(&self.settings)
             .http1_only()
             .https_only(!is_plain)
-            .user_agent(concat!("cinderblock/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(seconds.unwrap_or(self.settings.connect_timeout).min(self.settings.connect_timeout))
             .timeout(self.settings.request_timeout)
             .build()

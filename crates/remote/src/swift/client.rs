@@ -7,7 +7,7 @@ use bytes::Bytes;
 use cinderblock_backend::ObjectName;
 use futures::future::{self, Either};
 use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderMap, IF_NONE_MATCH, RANGE, RETRY_AFTER};
-use reqwest::{Body, Method, Response, redirect};
+use reqwest::{Body, Method, Response};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use url::Url;
 
@@ -15,6 +15,7 @@ use super::body::{self, Feed, PIECE};
 use super::error::status_is_passing;
 use super::session::{Session, Sessions};
 use super::{Error, Settings};
+use crate::http::client;
 use crate::retry::Tries;
 
 /// The longest pause that a server's `Retry-After` can ask for.
@@ -67,13 +68,7 @@ pub(super) struct Client {
 
 impl Client {
     pub(super) fn new(container: &str, prefix: &str, settings: &Settings) -> Result<Client, Error> {
-        // Swift redirects nobody, and a token must go nowhere else.
-        let mut builder = reqwest::Client::builder()
-            .redirect(redirect::Policy::none())
-            .http1_only()
-            .connect_timeout(settings.http.connect_timeout)
-            .pool_max_idle_per_host(settings.http.requests_in_flight)
-            .user_agent(concat!("cinderblock/", env!("CARGO_PKG_VERSION")));
+        let mut builder = client(&settings.http).http1_only().pool_max_idle_per_host(settings.http.requests_in_flight);
         if let Some(path) = &settings.ca_file {
             let bytes = std::fs::read(path).map_err(|source| Error::File { path: path.clone(), source })?;
             let invalid = |_| Error::Invalid {
