@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::Duration;
 
-use crate::{Backend, Error, ForeignName, Memory, ObjectInfo, ObjectName, ObjectWriter, Tail};
+use crate::decorator::pass_on;
+use crate::{Backend, Error, Memory, ObjectName, ObjectWriter};
 
 /// A store in memory that remembers every change, and can make the store as a crash could have left it: of the whole host, or
 /// of the storage, at any moment.
@@ -237,40 +237,10 @@ impl Backend for Crashing {
         self.change(name, Some(parts.concat().into()))
     }
 
-    fn get(&self, name: &ObjectName, limit: u64) -> Result<Vec<u8>, Error> {
-        self.inner.get(name, limit)
-    }
-
-    fn read_into(&self, name: &ObjectName, offset: u64, buf: &mut [u8]) -> Result<(), Error> {
-        self.inner.read_into(name, offset, buf)
-    }
-
-    fn get_tail(&self, name: &ObjectName, len: usize) -> Result<Tail, Error> {
-        self.inner.get_tail(name, len)
-    }
-
-    fn size(&self, name: &ObjectName) -> Result<u64, Error> {
-        self.inner.size(name)
-    }
-
-    fn list(&self, prefix: &str, visit: &mut dyn FnMut(ObjectInfo) -> Result<(), Error>) -> Result<(), Error> {
-        self.inner.list(prefix, visit)
-    }
-
-    fn list_foreign(&self, prefix: &str, visit: &mut dyn FnMut(ForeignName) -> Result<(), Error>) -> Result<(), Error> {
-        self.inner.list_foreign(prefix, visit)
-    }
+    pass_on! { get read_into get_tail size list list_foreign settle_delay location }
 
     fn delete(&self, name: &ObjectName) -> Result<(), Error> {
         self.change(name, None)
-    }
-
-    fn settle_delay(&self) -> Duration {
-        self.inner.settle_delay()
-    }
-
-    fn location(&self) -> String {
-        self.inner.location()
     }
 }
 

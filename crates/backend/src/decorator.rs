@@ -87,6 +87,101 @@ impl<D: Around> ObjectWriter for DecoratedWriter<'_, D> {
     }
 }
 
+/// Implements the named methods of [`Backend`](crate::Backend) by those of the field `inner`.
+macro_rules! pass_on {
+    (@create) => {
+        fn create<'a>(
+            &'a self,
+            name: &$crate::ObjectName,
+        ) -> Result<Box<dyn $crate::ObjectWriter + 'a>, $crate::Error> {
+            self.inner.create(name)
+        }
+    };
+    (@put) => {
+        fn put(&self, name: &$crate::ObjectName, parts: &[&[u8]]) -> Result<(), $crate::Error> {
+            self.inner.put(name, parts)
+        }
+    };
+    (@get) => {
+        fn get(&self, name: &$crate::ObjectName, limit: u64) -> Result<Vec<u8>, $crate::Error> {
+            self.inner.get(name, limit)
+        }
+    };
+    (@read_into) => {
+        fn read_into(&self, name: &$crate::ObjectName, offset: u64, buf: &mut [u8]) -> Result<(), $crate::Error> {
+            self.inner.read_into(name, offset, buf)
+        }
+    };
+    (@get_tail) => {
+        fn get_tail(&self, name: &$crate::ObjectName, len: usize) -> Result<$crate::Tail, $crate::Error> {
+            self.inner.get_tail(name, len)
+        }
+    };
+    (@size) => {
+        fn size(&self, name: &$crate::ObjectName) -> Result<u64, $crate::Error> {
+            self.inner.size(name)
+        }
+    };
+    (@list) => {
+        fn list(
+            &self,
+            prefix: &str,
+            visit: &mut dyn FnMut($crate::ObjectInfo) -> Result<(), $crate::Error>,
+        ) -> Result<(), $crate::Error> {
+            self.inner.list(prefix, visit)
+        }
+    };
+    (@list_foreign) => {
+        fn list_foreign(
+            &self,
+            prefix: &str,
+            visit: &mut dyn FnMut($crate::ForeignName) -> Result<(), $crate::Error>,
+        ) -> Result<(), $crate::Error> {
+            self.inner.list_foreign(prefix, visit)
+        }
+    };
+    (@can_retain) => {
+        fn can_retain(&self) -> Result<bool, $crate::Error> {
+            self.inner.can_retain()
+        }
+    };
+    (@forget_cached) => {
+        fn forget_cached(&self, name: &$crate::ObjectName) {
+            self.inner.forget_cached(name);
+        }
+    };
+    (@remove_leftovers) => {
+        fn remove_leftovers(
+            &self,
+            prefix: &str,
+            older_than: std::time::Duration,
+            dry_run: bool,
+        ) -> Result<$crate::Leftovers, $crate::Error> {
+            self.inner.remove_leftovers(prefix, older_than, dry_run)
+        }
+    };
+    (@settle_delay) => {
+        fn settle_delay(&self) -> std::time::Duration {
+            self.inner.settle_delay()
+        }
+    };
+    (@requests_in_flight) => {
+        fn requests_in_flight(&self) -> usize {
+            self.inner.requests_in_flight()
+        }
+    };
+    (@location) => {
+        fn location(&self) -> String {
+            self.inner.location()
+        }
+    };
+    ($($method:ident)*) => {
+        $($crate::decorator::pass_on! { @$method })*
+    };
+}
+
+pub(crate) use pass_on;
+
 /// Implements [`Backend`](crate::Backend) for a decorator that is [`Around`] its field `inner`.
 macro_rules! decorate {
     ($decorator:ident) => {
@@ -176,13 +271,7 @@ macro_rules! decorate {
                 self.around(request, || self.inner.retained(names), |_| 0)
             }
 
-            fn can_retain(&self) -> Result<bool, $crate::Error> {
-                self.inner.can_retain()
-            }
-
-            fn forget_cached(&self, name: &$crate::ObjectName) {
-                self.inner.forget_cached(name);
-            }
+            $crate::decorator::pass_on! { can_retain forget_cached settle_delay location }
 
             // No operation of its own: it concerns nothing that a reader or a listing could see.
             fn remove_leftovers(
@@ -197,16 +286,8 @@ macro_rules! decorate {
                 self.inner.remove_leftovers(prefix, older_than, dry_run)
             }
 
-            fn settle_delay(&self) -> std::time::Duration {
-                self.inner.settle_delay()
-            }
-
             fn requests_in_flight(&self) -> usize {
                 $crate::decorator::Around::wanted_in_flight(self, self.inner.requests_in_flight())
-            }
-
-            fn location(&self) -> String {
-                self.inner.location()
             }
         }
     };

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
-use crate::{Backend, Error, ForeignName, ObjectInfo, ObjectName, ObjectWriter, Retention, Tail};
+use crate::decorator::pass_on;
+use crate::{Backend, Error, ObjectName, Retention};
 
 /// Lets objects of another backend be kept from being deleted. What is kept is only known to this process: it is for tests, and
 /// has the time of day that it is told.
@@ -46,36 +47,8 @@ impl<B: Backend> Retaining<B> {
 }
 
 impl<B: Backend> Backend for Retaining<B> {
-    fn create<'a>(&'a self, name: &ObjectName) -> Result<Box<dyn ObjectWriter + 'a>, Error> {
-        self.inner.create(name)
-    }
-
-    fn put(&self, name: &ObjectName, parts: &[&[u8]]) -> Result<(), Error> {
-        self.inner.put(name, parts)
-    }
-
-    fn get(&self, name: &ObjectName, limit: u64) -> Result<Vec<u8>, Error> {
-        self.inner.get(name, limit)
-    }
-
-    fn read_into(&self, name: &ObjectName, offset: u64, buf: &mut [u8]) -> Result<(), Error> {
-        self.inner.read_into(name, offset, buf)
-    }
-
-    fn get_tail(&self, name: &ObjectName, len: usize) -> Result<Tail, Error> {
-        self.inner.get_tail(name, len)
-    }
-
-    fn size(&self, name: &ObjectName) -> Result<u64, Error> {
-        self.inner.size(name)
-    }
-
-    fn list(&self, prefix: &str, visit: &mut dyn FnMut(ObjectInfo) -> Result<(), Error>) -> Result<(), Error> {
-        self.inner.list(prefix, visit)
-    }
-
-    fn list_foreign(&self, prefix: &str, visit: &mut dyn FnMut(ForeignName) -> Result<(), Error>) -> Result<(), Error> {
-        self.inner.list_foreign(prefix, visit)
+    pass_on! {
+        create put get read_into get_tail size list list_foreign remove_leftovers settle_delay requests_in_flight location
     }
 
     fn delete(&self, name: &ObjectName) -> Result<(), Error> {
@@ -107,26 +80,12 @@ impl<B: Backend> Backend for Retaining<B> {
     fn can_retain(&self) -> Result<bool, Error> {
         Ok(true)
     }
-
-    fn remove_leftovers(&self, prefix: &str, older_than: Duration, dry_run: bool) -> Result<crate::Leftovers, Error> {
-        self.inner.remove_leftovers(prefix, older_than, dry_run)
-    }
-
-    fn settle_delay(&self) -> Duration {
-        self.inner.settle_delay()
-    }
-
-    fn requests_in_flight(&self) -> usize {
-        self.inner.requests_in_flight()
-    }
-
-    fn location(&self) -> String {
-        self.inner.location()
-    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::{Memory, RetentionMode};
 
