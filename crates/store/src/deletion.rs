@@ -3,6 +3,7 @@
 use cinderblock_backend::{Backend, ObjectName};
 
 use crate::error::Error;
+use crate::fence;
 
 /// Whether the storage has deleted what was of no more use, or does not let this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,12 +12,11 @@ pub(crate) enum Deletion {
     Refused,
 }
 
-/// Deletes what may be gone already.
+/// Deletes what may be gone already, if the storage lets this process.
 pub(crate) fn delete(backend: &dyn Backend, name: &ObjectName) -> Result<Deletion, Error> {
-    match backend.delete(name) {
+    match fence::delete(backend, name) {
         Ok(()) => Ok(Deletion::Done),
-        Err(error) if error.is_not_found() => Ok(Deletion::Done),
-        Err(error) if error.is_delete_refused() => Ok(Deletion::Refused),
-        Err(error) => Err(error.into()),
+        Err(Error::Backend(error)) if error.is_delete_refused() => Ok(Deletion::Refused),
+        Err(error) => Err(error),
     }
 }

@@ -19,9 +19,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use announcement::{Announcement, Role, SessionInfo};
-use cinderblock_backend::ObjectName;
 
-use crate::deletion::{self, Deletion};
 use crate::error::Error;
 use crate::fence;
 use crate::gc::collection;
@@ -186,15 +184,6 @@ impl<'r> Session<'r> {
         Ok(())
     }
 
-    /// Deletes what may be gone already; whether the storage lets this process.
-    fn delete(&self, name: &ObjectName) -> Result<Deletion, Error> {
-        let deletion = deletion::delete(self.repository.backend(), name)?;
-        if deletion == Deletion::Refused {
-            self.repository.deletes_refused.store(true, Ordering::Relaxed);
-        }
-        Ok(deletion)
-    }
-
     fn check_not_fenced(&self) -> Result<(), Error> {
         if fence::is_fenced(self.repository.backend(), self.id)? {
             return Err(Error::Fenced { session: self.id });
@@ -322,25 +311,6 @@ impl<'r> Session<'r> {
         locked
     }
 
-    /// Removes its record. With a tombstone it is void without that, and by now another backup may have its name. Where the storage does
-    /// not let this process delete, the session puts its own tombstone.
-    fn take_back(&self, record: &Record) -> Result<(), Error> {
-        let (backend, seal) = (self.repository.backend(), self.repository.seal());
-        if fence::is_buried(backend, self.id)? {
-            return Ok(());
-        }
-        match self.repository.unchecked_record(&record.volume, record.id) {
-            Ok(there) if there.session == self.id => {}
-            Ok(_) | Err(Error::BackupNotFound { .. }) => return Ok(()),
-            Err(error) => return Err(error),
-        }
-        let name = self.repository.record_object(&record.volume, record.id)?;
-        if self.delete(&name)? == Deletion::Refused && !skips(Step::OwnTombstone) {
-            fence::Collector { backend, seal, session: self.id }.bury(self.id, self.repository.now())?;
-        }
-        Ok(())
-    }
-
     /// Behind a network, a refusal may be the answer to a second attempt, while the first one is still on its way.
     fn abandon_if_in_doubt(&self) {
         if self.repository.backend().requests_in_flight() > 1 {
@@ -394,28 +364,6 @@ impl<'r> Session<'r> {
         if !skips(Step::Abandon) {
             self.left.store(true, Ordering::Relaxed);
         }
-    }
-
-    fn leave(&self) {
-        if self.left.swap(true, Ordering::Relaxed) {
-            return;
-        }
-        // What can't be removed is harmless: a session that ended long ago is collected as a crashed one is.
-        let newest = self.announced().number;
-        let names =
-            (newest.saturating_sub(1).max(1)..=newest).filter_map(|number| layout::session(self.id, number).ok());
-        let mut refused = false;
-        for name in names {
-            refused |= self.delete(&name).is_ok_and(|deletion| deletion == Deletion::Refused);
-        }
-        if refused {
-            self.say_ended();
-        }
-    }
-
-    /// Nobody waits for it from now on: what is to become of its record has to be certain by then.
-    fn say_ended(&self) {
-        let _ = ending::put(self.repository.backend(), self.repository.seal(), self.id, self.repository.now());
     }
 }
 
