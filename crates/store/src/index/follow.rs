@@ -17,8 +17,8 @@ use crate::pack::PackReader;
 use crate::seal::Seal;
 use crate::segment::{self, PackSummary, SEGMENT_TARGET_BYTES};
 
-/// Segments that are read at once, if the storage wants several requests at once: each may take 10 MiB.
-const SEGMENTS_AT_ONCE: usize = 8;
+/// Segments, or directories of packs, that are read at once, if the storage wants several requests at once: each may take 10 MiB.
+const AT_ONCE: usize = 8;
 
 /// What a rebuild of the index found.
 #[derive(Debug, Default)]
@@ -211,7 +211,7 @@ fn add_segments<'a>(
     outcome: &mut RebuildOutcome,
 ) -> Result<(), Error> {
     let segments: Vec<SegmentId> = segments.copied().collect();
-    let in_flight = backend.requests_in_flight().min(SEGMENTS_AT_ONCE);
+    let in_flight = backend.requests_in_flight().min(AT_ONCE);
     let mut read = Ahead::new(in_flight, &segments, |id| segment::read(backend, seal, *id));
     while let Some((id, found)) = read.next() {
         let id = &id;
@@ -257,7 +257,8 @@ fn adopt_packs(
             unknown.push(id);
         }
     }
-    let mut opened = Ahead::new(backend.requests_in_flight(), &unknown, |id| PackReader::open(backend, seal, *id));
+    let mut opened =
+        Ahead::new(backend.requests_in_flight().min(AT_ONCE), &unknown, |id| PackReader::open(backend, seal, *id));
     while let Some((id, opened)) = opened.next() {
         match opened {
             Ok(pack) => {
