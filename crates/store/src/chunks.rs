@@ -9,7 +9,8 @@ use crate::error::Error;
 use crate::id::{ChunkId, PackId};
 use crate::index::{Index, PackEntry};
 use crate::map::{MapLeaves, Node};
-use crate::pack::{Content, PackReader, frame};
+use crate::pack::directory::Codec;
+use crate::pack::{Content, PackReader};
 use crate::record::Record;
 use crate::repository::{Location, Repository};
 
@@ -158,9 +159,12 @@ impl Repository {
         stored.clear();
         stored.resize((range.end - range.start) as usize, 0);
         self.backend.read_into(pack.object(), range.start, stored)?;
-        pack.open_frame(number, stored)?;
+        pack.decode_frame(number, range.start, stored, plain)?;
         stored.truncate(entry.stored_bytes as usize);
-        frame::decode(pack.object(), range.start, entry, stored, plain)
+        if entry.codec == Codec::Stored {
+            plain.clone_from(stored);
+        }
+        Ok(())
     }
 
     /// Reads the bytes of a chunk, or of a map node as it is stored, at one place, and checks them.

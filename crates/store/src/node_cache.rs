@@ -33,11 +33,7 @@ impl NodeCache {
             return Ok(Arc::clone(found));
         }
         let loaded = Arc::new(load()?);
-        if loaded.len() > 2 * FRAME_TARGET_BYTES {
-            // Nothing writes such frames of nodes; kept, a few of them would take all memory.
-            return Ok(loaded);
-        }
-        self.lock().put((pack, frame), Arc::clone(&loaded));
+        self.put(pack, frame, Arc::clone(&loaded));
         Ok(loaded)
     }
 
@@ -47,9 +43,10 @@ impl NodeCache {
     }
 
     /// Takes a frame in.
-    pub(crate) fn put(&self, pack: PackId, frame: u32, plain: Vec<u8>) {
+    pub(crate) fn put(&self, pack: PackId, frame: u32, plain: Arc<Vec<u8>>) {
+        // Nothing writes larger frames of nodes; kept, a few of them would take all memory.
         if plain.len() <= 2 * FRAME_TARGET_BYTES {
-            self.lock().put((pack, frame), Arc::new(plain));
+            self.lock().put((pack, frame), plain);
         }
     }
 

@@ -8,7 +8,7 @@ use cinderblock_backend::for_each_in_flight;
 
 use crate::error::Error;
 use crate::id::{ChunkId, PackId};
-use crate::pack::{Content, FRAME_TARGET_BYTES, PackReader, frame};
+use crate::pack::{Content, FRAME_TARGET_BYTES, PackReader};
 use crate::repository::Repository;
 
 /// Nodes that are looked at for what to read ahead: those below one node.
@@ -72,19 +72,10 @@ impl Repository {
         let from = directory.frame_offset(run.first).unwrap_or(0);
         let mut stored = vec![0; run.bytes as usize];
         self.backend.read_into(run.pack.object(), from, &mut stored)?;
-        let mut rest = stored.as_mut_slice();
-        let mut at = from;
+        let mut plain = Vec::new();
         for number in run.first..run.end {
-            let Some(entry) = directory.frames().get(number as usize) else { break };
-            let Some(range) = directory.frame_range(number) else { break };
-            let Some((bytes, after)) = rest.split_at_mut_checked((range.end - range.start) as usize) else { break };
-            run.pack.open_frame(number, bytes)?;
-            let Some(bytes) = bytes.get(..entry.stored_bytes as usize) else { break };
-            let mut plain = Vec::new();
-            frame::decode(run.pack.object(), at, entry, bytes, &mut plain)?;
-            self.nodes.put(run.pack.id(), number, plain);
-            rest = after;
-            at = range.end;
+            let frame = run.pack.decode_frame(number, from, &mut stored, &mut plain)?;
+            self.nodes.put(run.pack.id(), number, Arc::new(frame.plain.to_vec()));
         }
         Ok(())
     }

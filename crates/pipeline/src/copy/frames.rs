@@ -4,13 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use cinderblock_store::pack::frame::{self, Compression, EncodedFrame, FrameChunk};
-use cinderblock_store::pack::{Content, FRAME_TARGET_BYTES, PackReader, moved};
+use cinderblock_store::pack::{Content, DecodedFrame, FRAME_TARGET_BYTES, PackReader, moved};
 use cinderblock_store::{ChunkId, Error as StoreError};
 use rayon::ThreadPool;
 
 use crate::engine::{Control, Progress};
 use crate::error::Error;
-use crate::restore::fetch::{decode, open};
 use crate::restore::find::{Finder, other_bytes, read_error};
 use crate::restore::plan::{Job, Placed};
 
@@ -72,10 +71,8 @@ impl Worker<'_> {
                     return Ok(moved);
                 }
                 let Some(number) = of_frame.first().map(|chunk| chunk.frame) else { continue };
-                match open(&job.pack, number, job.from, stored)
-                    .and_then(|()| decode(&job.pack, number, job.from, stored, &mut plain))
-                {
-                    Ok(bytes) => self.frame((job, pack), stored, of_frame, bytes, &mut frame, &mut moved)?,
+                match job.pack.decode_frame(number, job.from, stored, &mut plain) {
+                    Ok(decoded) => self.frame(pack.unwrap_or(&job.pack), of_frame, decoded, &mut frame, &mut moved)?,
                     Err(error) => self.rescue(&job.pack, of_frame, error, &mut frame, &mut moved)?,
                 }
             }
@@ -91,31 +88,23 @@ impl Worker<'_> {
 
     fn frame(
         &self,
-        (job, with_hashes): (&Job, Option<&Arc<PackReader>>),
-        stored: &[u8],
+        pack: &PackReader,
         wanted: &[Placed],
-        plain: &[u8],
+        DecodedFrame { stored, plain }: DecodedFrame<'_>,
         open: &mut Open,
         moved: &mut Moved,
     ) -> Result<(), Error> {
-        let pack = with_hashes.unwrap_or(&job.pack);
         let directory = pack.directory();
         let Some(number) = wanted.first().map(|chunk| chunk.frame) else { return Ok(()) };
-        let (Some(entry), Some(offset)) = (directory.frames().get(number as usize), directory.frame_offset(number))
-        else {
-            return Ok(());
-        };
+        let Some(entry) = directory.frames().get(number as usize) else { return Ok(()) };
         // Each chunk is wanted once, so that this is all of them.
-        if wanted.len() == entry.chunks as usize {
-            let from = offset.saturating_sub(job.from) as usize;
-            let bytes = stored.get(from..from + entry.stored_bytes as usize).unwrap_or_default();
-            if let Ok(frame) = moved::keep(self.finder.repository.ids(), pack, number, bytes, plain)
-                && has_right_hashes(pack, number, plain)
-            {
-                moved.frames.push(frame);
-                moved.kept += 1;
-                return Ok(());
-            }
+        if wanted.len() == entry.chunks as usize
+            && let Ok(frame) = moved::keep(self.finder.repository.ids(), pack, number, stored, plain)
+            && has_right_hashes(pack, number, plain)
+        {
+            moved.frames.push(frame);
+            moved.kept += 1;
+            return Ok(());
         }
         let is_hashed = !directory.frame_hashes(number).is_empty();
         for want in wanted {

@@ -3,8 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use cinderblock_store::Error as StoreError;
-use cinderblock_store::pack::directory::Codec;
-use cinderblock_store::pack::{Content, PackReader, frame};
+use cinderblock_store::pack::{Content, PackReader};
 
 use super::budget::FrameChunk;
 use super::find::{other_bytes, read_error};
@@ -55,10 +54,8 @@ impl Run<'_> {
                 return Ok(());
             }
             let Some(number) = of_frame.first().map(|chunk| chunk.frame) else { continue };
-            match open(&job.pack, number, job.from, stored)
-                .and_then(|()| decode(&job.pack, number, job.from, stored, plain))
-            {
-                Ok(bytes) => self.judge(&job.pack, number, of_frame, bytes, chunks, emit)?,
+            match job.pack.decode_frame(number, job.from, stored, plain) {
+                Ok(frame) => self.judge(&job.pack, number, of_frame, frame.plain, chunks, emit)?,
                 Err(error) => self.rescue(&job.pack, of_frame, error, emit)?,
             }
         }
@@ -129,45 +126,4 @@ fn hand_over(plain: &[u8], at: u64, run: std::ops::Range<usize>, emit: &mut Emit
         Some(bytes) if !bytes.is_empty() => emit(at, bytes),
         _ => Ok(()),
     }
-}
-
-/// Opens a frame where it is sealed, in place, before it is decoded: `stored` has the bytes from `stored_from` of the pack on.
-pub(crate) fn open(pack: &PackReader, number: u32, stored_from: u64, stored: &mut [u8]) -> Result<(), StoreError> {
-    let range = pack.directory().frame_range(number).and_then(|range| {
-        let place = |at: u64| usize::try_from(at.checked_sub(stored_from)?).ok();
-        stored.get_mut(place(range.start)?..place(range.end)?)
-    });
-    let bytes = range.ok_or_else(|| StoreError::Damaged {
-        object: pack.object().to_string(),
-        offset: stored_from,
-        reason: format!("frame {number} is not where it should be"),
-    })?;
-    pack.open_frame(number, bytes)
-}
-
-/// The plain bytes of a frame that is [open], of which `stored` has the bytes from `stored_from` of the pack on. A frame that is not
-/// compressed is not copied.
-pub(crate) fn decode<'b>(
-    pack: &PackReader,
-    number: u32,
-    stored_from: u64,
-    stored: &'b [u8],
-    plain: &'b mut Vec<u8>,
-) -> Result<&'b [u8], StoreError> {
-    let directory = pack.directory();
-    let missing = || StoreError::Damaged {
-        object: pack.object().to_string(),
-        offset: stored_from,
-        reason: format!("frame {number} is not where it should be"),
-    };
-    let entry = directory.frames().get(number as usize).ok_or_else(missing)?;
-    let offset = directory.frame_offset(number).ok_or_else(missing)?;
-    let from = offset.checked_sub(stored_from).ok_or_else(missing)? as usize;
-    let bytes = stored.get(from..).and_then(|rest| rest.get(..entry.stored_bytes as usize)).ok_or_else(missing)?;
-    // The directory was checked: stored and plain length are equal then.
-    if entry.codec == Codec::Stored {
-        return Ok(bytes);
-    }
-    frame::decode(pack.object(), offset, entry, bytes, plain)?;
-    Ok(plain)
 }

@@ -13,7 +13,6 @@ use crate::engine::{Control, Progress, in_flight};
 use crate::error::Error;
 use crate::lanes;
 use crate::restore::budget::Budget;
-use crate::restore::fetch::{decode, open};
 use crate::restore::plan::Reach;
 
 /// Reads of one pack at once, where the storage wants several requests at once.
@@ -226,9 +225,9 @@ impl<'a> DataCheck<'a> {
         let directory = pack.directory();
         let offset = directory.frame_offset(number).unwrap_or(0);
         let (mut lost, mut count) = (Vec::new(), 0);
-        let reason = match open(pack, number, from, stored).and_then(|()| decode(pack, number, from, stored, plain)) {
-            Ok(bytes) => {
-                let mut rest = bytes;
+        let reason = match pack.decode_frame(number, from, stored, plain) {
+            Ok(frame) => {
+                let mut rest = frame.plain;
                 let first = directory.first_slot(number).unwrap_or(0);
                 for (slot, (id, place)) in (first..).zip(directory.frame_chunks(number)) {
                     count += 1;

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use cinderblock_store::pack::directory::{ChunkPlace, Codec};
-use cinderblock_store::pack::{Content, PackReader, frame};
+use cinderblock_store::pack::{Content, PackReader};
 use cinderblock_store::{ChunkId, Error as StoreError, Ids, Repository};
 
 use crate::restore::find::read_error;
@@ -32,17 +32,12 @@ impl Frame {
         let mut stored = vec![0; (range.end - range.start) as usize];
         let read = repository.backend().read_into(pack.object(), range.start, &mut stored);
         read.map_err(|error| read_error(pack, error))?;
-        pack.open_frame(number, &mut stored)?;
-        stored.truncate(entry.stored_bytes as usize);
-        let plain = match entry.codec {
-            // The directory was checked: stored and plain length are equal then.
-            Codec::Stored => stored,
-            Codec::Zstd => {
-                let mut plain = Vec::with_capacity(entry.plain_bytes as usize);
-                frame::decode(pack.object(), range.start, entry, &stored, &mut plain)?;
-                plain
-            }
-        };
+        let mut plain = Vec::new();
+        pack.decode_frame(number, range.start, &mut stored, &mut plain)?;
+        if entry.codec == Codec::Stored {
+            stored.truncate(entry.stored_bytes as usize);
+            plain = stored;
+        }
         let verdicts = (0..entry.chunks).map(|_| AtomicU8::new(UNKNOWN)).collect();
         Ok(Self { ids: repository.ids().clone(), plain, verdicts })
     }

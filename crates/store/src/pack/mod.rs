@@ -13,7 +13,7 @@ pub mod moved;
 mod reader;
 mod writer;
 
-pub use reader::PackReader;
+pub use reader::{DecodedFrame, PackReader};
 pub use writer::{FinishedPack, PackBuilder};
 
 /// Stored bytes at which a pack is closed: 32 MiB. Large enough that objects are few, small enough that one fits in memory.

@@ -8,13 +8,22 @@ use crate::error::Error;
 use crate::id::{PackId, SessionId};
 use crate::layout;
 use crate::object::{HEADER_BYTES, Header, Kind, checksum};
-use crate::pack::directory::Directory;
-use crate::pack::{Content, DIRECTORY_MAX_BYTES, FOOTER_BYTES, FOOTER_MAGIC};
+use crate::pack::directory::{Codec, Directory};
+use crate::pack::{Content, DIRECTORY_MAX_BYTES, FOOTER_BYTES, FOOTER_MAGIC, frame};
 use crate::seal::{ObjectKey, Part, Seal};
 use crate::segment::PackSummary;
 
 /// First guess at how much of a pack's tail holds its directory: 256 KiB is enough for 3,700 chunks.
 const TAIL_BYTES: usize = 256 << 10;
+
+/// A frame, as [`PackReader::decode_frame`] gives it.
+#[derive(Clone, Copy, Debug)]
+pub struct DecodedFrame<'b> {
+    /// Its stored bytes, without a seal.
+    pub stored: &'b [u8],
+    /// Its plain bytes: the same where it is not compressed.
+    pub plain: &'b [u8],
+}
 
 /// A pack whose header and directory were read and checked.
 #[derive(Clone, Debug)]
@@ -160,14 +169,40 @@ impl PackReader {
     }
 
     /// Opens a frame where it is sealed: `bytes` are those of [`Directory::frame_range`], and begin with the frame's stored bytes afterwards.
-    /// Nothing is done to a frame that is not sealed.
-    ///
-    /// # Errors
-    /// [`Error::Damaged`] where they are not what was sealed at this place of this pack.
-    pub fn open_frame(&self, number: u32, bytes: &mut [u8]) -> Result<(), Error> {
+    fn open_frame(&self, number: u32, bytes: &mut [u8]) -> Result<(), Error> {
         let Some(key) = &self.key else { return Ok(()) };
         let at = self.directory.frame_offset(number).unwrap_or(0);
         key.open((self.name.as_str(), at), Part::Frame(number), &[], bytes).map(drop)
+    }
+
+    /// A frame of the pack, of which `bytes` has what stands from byte `from` on, all of [`Directory::frame_range`] at least. It is opened in place
+    /// where it is sealed, and decompressed into `plain`, which is used again; what is not compressed is not copied. The chunks in it
+    /// are **not** checked yet: that is done with [`Ids::is_authentic`](crate::Ids::is_authentic), chunk by chunk.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] where the pack has no such frame, where the bytes are not what was sealed at this place of it, and where they do not decompress to
+    /// the length that the directory states.
+    pub fn decode_frame<'b>(
+        &self,
+        number: u32,
+        from: u64,
+        bytes: &'b mut [u8],
+        plain: &'b mut Vec<u8>,
+    ) -> Result<DecodedFrame<'b>, Error> {
+        let elsewhere = || Error::damaged(&self.name, from, format!("frame {number} is not where it should be"));
+        let entry = self.directory.frames().get(number as usize).ok_or_else(elsewhere)?;
+        let range = self.directory.frame_range(number).ok_or_else(elsewhere)?;
+        let place = |at: u64| usize::try_from(at.checked_sub(from)?).ok();
+        let places = place(range.start).zip(place(range.end));
+        let frame = places.and_then(|(from, to)| bytes.get_mut(from..to)).ok_or_else(elsewhere)?;
+        self.open_frame(number, frame)?;
+        let stored = frame.get(..entry.stored_bytes as usize).ok_or_else(elsewhere)?;
+        // The directory was checked: stored and plain length are equal then.
+        if entry.codec == Codec::Stored {
+            return Ok(DecodedFrame { stored, plain: stored });
+        }
+        frame::decode(&self.name, range.start, entry, stored, plain)?;
+        Ok(DecodedFrame { stored, plain })
     }
 
     /// Length of the whole object in bytes.

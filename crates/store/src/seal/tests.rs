@@ -75,9 +75,7 @@ fn open_pack(seal: &Seal, name: &ObjectName, bytes: &[u8]) -> Result<Vec<Vec<u8>
         let range = pack.directory().frame_range(number).ok_or(Error::Cipher)?;
         let mut stored = vec![0; (range.end - range.start) as usize];
         backend.read_into(name, range.start, &mut stored)?;
-        pack.open_frame(number, &mut stored)?;
-        stored.truncate(stored.len() - TAG_BYTES);
-        frames.push(stored);
+        frames.push(pack.decode_frame(number, range.start, &mut stored, &mut Vec::new())?.plain.to_vec());
     }
     Ok(frames)
 }
