@@ -44,6 +44,8 @@ pub struct Settings {
     pub latency: Duration,
     /// What goes wrong.
     pub faults: Faults,
+    /// Write a line to standard error for each request: its method, its path, and the range that it asks for.
+    pub log: bool,
 }
 
 /// What went through a proxy.
@@ -160,6 +162,9 @@ impl Shared {
                 let text = serde_json::to_string(&self.count(|counts| counts.clone()))?;
                 answer(&mut client, "200 OK", &text)?;
                 continue;
+            }
+            if self.settings.log {
+                eprintln!("{method} {} {}", head.word(1), head.header("range").unwrap_or_default());
             }
             let fault = self.settings.faults.of(self.requests.fetch_add(1, Ordering::Relaxed));
             self.count(|counts| {

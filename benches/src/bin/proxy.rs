@@ -39,6 +39,9 @@ struct Arguments {
     /// See --delay
     #[arg(long, default_value = "1s", value_parser = duration)]
     delay_for: Duration,
+    /// Write a line to standard error for each request
+    #[arg(long)]
+    log: bool,
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
@@ -52,13 +55,14 @@ fn duration(text: &str) -> Result<Duration, String> {
 }
 
 fn main() -> Result<()> {
-    let Arguments { upstream, listen, latency, seed, cut, truncate, refuse, delay, delay_for } = Arguments::parse();
+    let Arguments { upstream, listen, latency, seed, cut, truncate, refuse, delay, delay_for, log } =
+        Arguments::parse();
     let rates = [cut, truncate, refuse, delay];
     ensure!(rates.iter().all(|rate| (0.0..=1.0).contains(rate)), "a share is a number from 0 to 1");
     ensure!(rates.iter().sum::<f64>() <= 1.0, "all shares together are at most 1");
     let mut signals = Signals::new([SIGTERM, SIGINT]).context("can't wait for signals")?;
     let faults = Faults { seed, cut, truncate, refuse, delay, delay_for };
-    let proxy = Proxy::start(&listen, Settings { upstream, latency, faults })
+    let proxy = Proxy::start(&listen, Settings { upstream, latency, faults, log })
         .with_context(|| format!("can't listen at {listen}"))?;
     println!("{}", proxy.address());
     signals.forever().next();
