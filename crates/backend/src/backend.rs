@@ -5,6 +5,8 @@ use std::io::{self, IoSlice, Write};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use bytes::Bytes;
+
 use crate::{Error, ForeignName, ObjectName, Retention};
 
 /// An object as a listing shows it.
@@ -77,6 +79,15 @@ pub trait Backend: Send + Sync + fmt::Debug {
         writer.finish()
     }
 
+    /// The same of parts that a storage may keep as long as it has to send them, again where an attempt fails, so that it needs no copy of them.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`put`](Backend::put).
+    fn put_shared(&self, name: &ObjectName, parts: &[Bytes]) -> Result<(), Error> {
+        self.put(name, &parts.iter().map(|part| &**part).collect::<Vec<_>>())
+    }
+
     /// Reads a whole object of at most `limit` bytes.
     ///
     /// # Errors
@@ -139,6 +150,19 @@ pub trait Backend: Send + Sync + fmt::Debug {
     ///
     /// [`Error::NotFound`] if it is not there; of several threads that delete one object, one succeeds.
     fn delete(&self, name: &ObjectName) -> Result<(), Error>;
+
+    /// Removes an object if it is there. That is durable on return. A storage that does not say whether it was there is asked once, where
+    /// [`delete`](Backend::delete) has to look before.
+    ///
+    /// # Errors
+    ///
+    /// What the storage says, but for an object that is not there.
+    fn discard(&self, name: &ObjectName) -> Result<(), Error> {
+        match self.delete(name) {
+            Err(error) if error.is_not_found() => Ok(()),
+            other => other,
+        }
+    }
 
     /// Keeps objects from being deleted before a time, by anybody who has not more rights than `retention` asks for: as long as is said, or
     /// longer where they are kept longer already. Several at a time, because each may be a request.
@@ -229,6 +253,9 @@ macro_rules! forward {
             fn put(&self, name: &ObjectName, parts: &[&[u8]]) -> Result<(), Error> {
                 (**self).put(name, parts)
             }
+            fn put_shared(&self, name: &ObjectName, parts: &[Bytes]) -> Result<(), Error> {
+                (**self).put_shared(name, parts)
+            }
             fn get(&self, name: &ObjectName, limit: u64) -> Result<Vec<u8>, Error> {
                 (**self).get(name, limit)
             }
@@ -253,6 +280,9 @@ macro_rules! forward {
             }
             fn delete(&self, name: &ObjectName) -> Result<(), Error> {
                 (**self).delete(name)
+            }
+            fn discard(&self, name: &ObjectName) -> Result<(), Error> {
+                (**self).discard(name)
             }
             fn retain(&self, names: &[ObjectName], retention: Retention) -> Result<(), Error> {
                 (**self).retain(names, retention)

@@ -101,6 +101,10 @@ macro_rules! pass_on {
         fn put(&self, name: &$crate::ObjectName, parts: &[&[u8]]) -> Result<(), $crate::Error> {
             self.inner.put(name, parts)
         }
+
+        fn put_shared(&self, name: &$crate::ObjectName, parts: &[bytes::Bytes]) -> Result<(), $crate::Error> {
+            self.inner.put_shared(name, parts)
+        }
     };
     (@get) => {
         fn get(&self, name: &$crate::ObjectName, limit: u64) -> Result<Vec<u8>, $crate::Error> {
@@ -202,6 +206,12 @@ macro_rules! decorate {
                 self.around(request, || self.inner.put(name, parts), |()| bytes)
             }
 
+            fn put_shared(&self, name: &$crate::ObjectName, parts: &[bytes::Bytes]) -> Result<(), $crate::Error> {
+                let bytes = parts.iter().map(|part| part.len() as u64).sum();
+                let request = $crate::Request { kind: $crate::Kind::Put, name: name.as_str(), offset: 0, bytes };
+                self.around(request, || self.inner.put_shared(name, parts), |()| bytes)
+            }
+
             fn get(&self, name: &$crate::ObjectName, limit: u64) -> Result<Vec<u8>, $crate::Error> {
                 let request = $crate::Request { kind: $crate::Kind::Get, name: name.as_str(), offset: 0, bytes: limit };
                 self.around(request, || self.inner.get(name, limit), |bytes| bytes.len() as u64)
@@ -253,6 +263,11 @@ macro_rules! decorate {
             fn delete(&self, name: &$crate::ObjectName) -> Result<(), $crate::Error> {
                 let request = $crate::Request { kind: $crate::Kind::Delete, name: name.as_str(), offset: 0, bytes: 0 };
                 self.around(request, || self.inner.delete(name), |()| 0)
+            }
+
+            fn discard(&self, name: &$crate::ObjectName) -> Result<(), $crate::Error> {
+                let request = $crate::Request { kind: $crate::Kind::Delete, name: name.as_str(), offset: 0, bytes: 0 };
+                self.around(request, || self.inner.discard(name), |()| 0)
             }
 
             // One operation, whose name is the first of the objects.

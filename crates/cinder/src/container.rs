@@ -169,10 +169,7 @@ impl<B: Backend> ChunkedStorage for BackendContainers<B> {
     }
 
     fn delete_object(&self, container: &str, object_name: &str) -> Result<(), Error> {
-        match self.backend.delete(&name(container, object_name)?) {
-            Err(error) if error.is_not_found() => Ok(()),
-            other => Ok(other?),
-        }
+        Ok(self.backend.discard(&name(container, object_name)?)?)
     }
 
     fn generate_object_name_prefix(&self, backup: &Backup) -> Result<String, Error> {

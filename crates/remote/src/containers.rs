@@ -5,6 +5,7 @@ use std::io;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use bytes::Bytes;
 use cinderblock_backend::{Backend, Error, ForeignName, Leftovers, ObjectInfo, ObjectName, ObjectWriter, Tail};
 
 use crate::{Container, Environment, Place, Service, Settings, aws, open};
@@ -175,6 +176,10 @@ impl Backend for Containers {
         self.on(name, |backend, object| backend.put(object, parts))
     }
 
+    fn put_shared(&self, name: &ObjectName, parts: &[Bytes]) -> Result<(), Error> {
+        self.on(name, |backend, object| backend.put_shared(object, parts))
+    }
+
     fn get(&self, name: &ObjectName, limit: u64) -> Result<Vec<u8>, Error> {
         self.on(name, |backend, object| backend.get(object, limit))
     }
@@ -206,6 +211,10 @@ impl Backend for Containers {
 
     fn delete(&self, name: &ObjectName) -> Result<(), Error> {
         self.on(name, |backend, object| backend.delete(object))
+    }
+
+    fn discard(&self, name: &ObjectName) -> Result<(), Error> {
+        self.on(name, |backend, object| backend.discard(object))
     }
 
     fn forget_cached(&self, name: &ObjectName) {

@@ -8,9 +8,10 @@ use cinderblock_backend::for_each_in_flight;
 use crate::error::Error;
 use crate::id::{ChunkId, PackId};
 use crate::index::{Index, PackEntry};
+use crate::layout;
 use crate::map::{MapLeaves, Node};
 use crate::pack::directory::Codec;
-use crate::pack::{Content, PackReader};
+use crate::pack::{Content, Description, PackReader};
 use crate::record::Record;
 use crate::repository::{Location, Repository};
 
@@ -30,9 +31,24 @@ impl Repository {
         if let Some(pack) = self.neighbourhood.pack(id) {
             return Ok(pack);
         }
-        let pack = Arc::new(PackReader::open(&*self.backend, self.seal(), id)?.without_hashes());
+        let pack = Arc::new(self.open_pack(id)?.without_hashes());
         let notes = self.damage()?;
         self.neighbourhood.insert(Arc::clone(&pack), notes.get(&id));
+        Ok(pack)
+    }
+
+    /// A pack by the directory that this host has kept, if a session may use that, or else by the one in the storage, which is kept then.
+    fn open_pack(&self, id: PackId) -> Result<PackReader, Error> {
+        let Some(directories) = &self.directories else { return PackReader::open(&*self.backend, self.seal(), id) };
+        if let Some(kept) = directories.get(&*self.backend, id)? {
+            match PackReader::described(self.seal(), id, &kept) {
+                Ok(pack) => return Ok(pack),
+                Err(_) => directories.forget(id),
+            }
+        }
+        let description = Description::read(&*self.backend, &layout::pack(id)?, id, self.seal().beginning_bytes())?;
+        let pack = PackReader::described(self.seal(), id, &description)?;
+        directories.keep(id, &description);
         Ok(pack)
     }
 

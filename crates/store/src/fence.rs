@@ -69,10 +69,7 @@ impl Collector<'_> {
 
 /// Deletes what may be gone already.
 pub(crate) fn delete(backend: &dyn Backend, name: &cinderblock_backend::ObjectName) -> Result<(), Error> {
-    match backend.delete(name) {
-        Err(error) if error.is_not_found() => Ok(()),
-        other => Ok(other?),
-    }
+    Ok(backend.discard(name)?)
 }
 
 /// Deletes a renewal of a session's announcement.

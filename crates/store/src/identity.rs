@@ -11,8 +11,10 @@ use cinderblock_backend::{Backend, ObjectName};
 use crate::error::Error;
 use crate::id::RepositoryId;
 use crate::layout;
-use crate::object::Header;
+use crate::object::{HEADER_BYTES, Header, Kind, get_checked};
+use crate::pack::Description;
 use crate::repository::Repository;
+use crate::seal::{NOT_SEALED, SEALED};
 
 /// How many records, and then packs, are looked at until one belongs to the repository. Mostly the first one does.
 const LOOKED_AT: usize = 8;
@@ -36,8 +38,9 @@ fn check(backend: &dyn Backend, repository: RepositoryId) -> Result<(), Error> {
         for name in first_objects(backend, prefix)? {
             match Header::read(backend, &name)?.map(|header| header.repository) {
                 Some(id) if id == repository => return Ok(()),
-                Some(id) => other = Some((name, id)),
-                None => {}
+                // A damaged header may name any repository.
+                Some(id) if is_whole(backend, &name)? => other = Some((name, id)),
+                _ => {}
             }
         }
     }
@@ -49,6 +52,22 @@ fn check(backend: &dyn Backend, repository: RepositoryId) -> Result<(), Error> {
             );
             Err(Error::damaged(layout::DESCRIPTOR, 0, reason))
         }
+    }
+}
+
+/// Whether the checksum agrees that covers an object's header.
+fn is_whole(backend: &dyn Backend, name: &ObjectName) -> Result<bool, Error> {
+    let checked = match layout::parse_pack(name) {
+        Some(id) => Description::read(backend, name, id, HEADER_BYTES)
+            .and_then(|description| description.check(name.as_str(), &[NOT_SEALED, SEALED]).map(drop)),
+        None => get_checked(backend, &[NOT_SEALED, SEALED], name, Kind::Record).map(drop),
+    };
+    match checked {
+        Ok(()) => Ok(true),
+        Err(Error::PackMissing { .. }) => Ok(false),
+        Err(error) if error.is_damage() => Ok(false),
+        Err(Error::Backend(error)) if error.is_not_found() => Ok(false),
+        Err(error) => Err(error),
     }
 }
 
@@ -71,16 +90,19 @@ mod tests {
 
     use super::*;
     use crate::id::{PackId, SessionId};
-    use crate::object::{Kind, put_envelope};
+    use crate::pack::{Content, PackBuilder, frame};
     use crate::seal::Seal;
 
     const OURS: RepositoryId = RepositoryId::from_bytes([1; 16]);
     const THEIRS: RepositoryId = RepositoryId::from_bytes([2; 16]);
 
-    fn put(backend: &Memory, n: u8, repository: RepositoryId) -> Result<(), Error> {
-        let header = Header { kind: Kind::DataPack, repository, id: [n; 16], session: SessionId::from_bytes([0; 16]) };
-        put_envelope(backend, &Seal::none(repository), &layout::pack(PackId::from_bytes([n; 16]))?, &header, &[])
-            .map(drop)
+    fn pack(repository: RepositoryId) -> Result<(ObjectName, Vec<u8>), Error> {
+        let seal = Seal::none(repository);
+        let mut builder = PackBuilder::new(seal.clone(), SessionId::from_bytes([0; 16]), Content::Data);
+        let chunk = frame::FrameChunk { id: seal.ids().chunk(b"x"), length: 1 };
+        builder.push(frame::encode(b"x", vec![chunk], true, frame::Compression::None)?)?;
+        let pack = builder.finish()?.ok_or(Error::PackMissing { pack: PackId::from_bytes([0; 16]) })?;
+        Ok((layout::pack(pack.id())?, pack.parts().concat()))
     }
 
     #[test]
@@ -90,10 +112,22 @@ mod tests {
         backend.put(&ObjectName::new("backups/vm/README")?, &[b"of somebody else"])?;
         backend.put(&layout::pack(PackId::from_bytes([0; 16]))?, &[b"cut short"])?;
         check(&backend, OURS)?;
-        put(&backend, 1, THEIRS)?;
+        let (name, bytes) = pack(THEIRS)?;
+        backend.put(&name, &[&bytes])?;
         let error = check(&backend, OURS).err().map(|error| error.to_string()).unwrap_or_default();
         assert!(error.contains(layout::DESCRIPTOR) && error.contains(&THEIRS.to_string()), "{error}");
-        put(&backend, 2, OURS)?;
+        let (name, bytes) = pack(OURS)?;
+        backend.put(&name, &[&bytes])?;
+        check(&backend, OURS)
+    }
+
+    /// The only pack of a repository had a wrong byte in its header, and the repository was taken for another's.
+    #[test]
+    fn a_damaged_header_names_nobody() -> Result<(), Error> {
+        let backend = Memory::new();
+        let (name, mut bytes) = pack(OURS)?;
+        bytes[20] ^= 1;
+        backend.put(&name, &[&bytes])?;
         check(&backend, OURS)
     }
 }

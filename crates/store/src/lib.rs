@@ -51,6 +51,7 @@ mod codec;
 mod damage;
 mod deletion;
 mod descriptor;
+mod directory_cache;
 mod error;
 mod fence;
 pub mod gc;

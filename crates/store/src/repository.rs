@@ -10,6 +10,7 @@ use cinderblock_chunker::ChunkSize;
 use crate::clock::{Clock, SystemClock};
 use crate::damage::Known;
 use crate::descriptor::Descriptor;
+use crate::directory_cache::DirectoryCache;
 use crate::error::Error;
 use crate::fence;
 use crate::id::{BackupId, Ids, KeySlotId, PackId, RepositoryId, SegmentId, VolumeId};
@@ -82,6 +83,8 @@ pub struct Repository {
     memory_bytes: usize,
     pub(crate) neighbourhood: Neighbourhood,
     pub(crate) nodes: NodeCache,
+    /// Where requests are dear.
+    pub(crate) directories: Option<DirectoryCache>,
     pub(crate) damage: Known,
     index: RwLock<Option<OpenIndex>>,
     /// Grows with every segment that is known to have come.
@@ -205,9 +208,12 @@ impl Repository {
             Some((keys, _)) => Seal::new(descriptor.repository, Arc::clone(keys)),
         };
         let memory_bytes = options.memory_bytes.max(8 << 20);
+        let index_folder = options.cache_folder.join(descriptor.repository.to_string());
+        let is_far = backend.requests_in_flight() > 1;
         Ok(Self {
             backend,
-            index_folder: options.cache_folder.join(descriptor.repository.to_string()),
+            directories: is_far.then(|| DirectoryCache::new(index_folder.join("directories"))),
+            index_folder,
             descriptor,
             ids: seal.ids(),
             seal,

@@ -38,12 +38,14 @@ pub(crate) enum Step {
     OwnTombstone,
     /// A writer that can't remove its announcement says that it has ended only when it is certain what becomes of its record.
     EndLast,
+    /// A writer that has kept the directory of a pack looks whether the pack is still there.
+    KeptDirectory,
 }
 
 #[cfg(test)]
 impl Step {
     /// All steps.
-    pub(crate) const ALL: [Step; 17] = [
+    pub(crate) const ALL: [Step; 18] = [
         Step::AvoidCondemned,
         Step::ForgetPacks,
         Step::FenceCheck,
@@ -61,6 +63,7 @@ impl Step {
         Step::KeepRenewal,
         Step::OwnTombstone,
         Step::EndLast,
+        Step::KeptDirectory,
     ];
 }
 

@@ -1,11 +1,10 @@
 //! How much of a backup is under way at once.
 
-use cinderblock_store::pack::{FRAME_TARGET_BYTES, PACK_TARGET_BYTES};
+use cinderblock_store::pack::{FAR_PACK_TARGET_BYTES, FRAME_TARGET_BYTES, PACK_TARGET_BYTES};
 
 use crate::engine::Settings;
 
-/// How much is under way at once. Memory is about `segments` × 1 MiB + `frames` × 0.5 MiB + the pack that is being filled + `uploads` packs,
-/// which count twice where the storage wants several requests at once ([`COPIES`]).
+/// How much is under way at once. Memory is about `segments` × 1 MiB + `frames` × 0.5 MiB + the pack that is being filled + `uploads` packs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Limits {
     pub buffer_bytes: usize,
@@ -16,11 +15,7 @@ pub(super) struct Limits {
     pub uploads: usize,
 }
 
-/// Packs in memory for each that is on its way to a storage that wants several requests at once: the finished one, and the copy in pieces that its
-/// connection sends, as often as it has to.
-pub(crate) const COPIES: usize = 2;
-
-/// Uploads for which there should be room there, so that the line is in use while others wait for an answer.
+/// Uploads for which there should be room on a storage that wants several requests at once, so that the line is in use while others wait for an answer.
 const UPLOADS_UNDER_WAY: usize = 3;
 
 impl Limits {
@@ -41,9 +36,9 @@ impl Limits {
                 // A quarter is left for what the backup remembers of its new chunks, and for an earlier one that it is made from.
                 let taken = segments as usize * buffer_bytes + frames as usize * frame_bytes + memory / 4;
                 let left = memory.saturating_sub(taken).max(memory / 3);
-                let pack_bytes = PACK_TARGET_BYTES.min(left / (1 + COPIES * UPLOADS_UNDER_WAY));
+                let pack_bytes = FAR_PACK_TARGET_BYTES.min(left / (1 + UPLOADS_UNDER_WAY));
                 // One more is being filled.
-                (pack_bytes, ((left / pack_bytes - 1) / COPIES).clamp(1, in_flight))
+                (pack_bytes, (left / pack_bytes - 1).clamp(1, in_flight))
             }
         };
         Self { buffer_bytes, segments, frames, pack_bytes, uploads }
@@ -59,7 +54,7 @@ mod tests {
         for (mebibytes, threads) in [(96, 1), (96, 64), (192, 2), (192, 64), (1024, 8), (16 << 10, 8)] {
             let settings = Settings { threads, memory_bytes: mebibytes << 20 };
             let far = Limits::new(settings, 32, 32 << 10, 32 << 10);
-            let packs = (1 + 2 * far.uploads) * far.pack_bytes;
+            let packs = (1 + far.uploads) * far.pack_bytes;
             let taken = far.segments as usize * far.buffer_bytes + far.frames as usize * 2 * FRAME_TARGET_BYTES + packs;
             assert!(taken <= settings.memory_bytes / 4 * 3, "{far:?}");
             assert!((3..=32).contains(&far.uploads), "{far:?}");
@@ -67,8 +62,8 @@ mod tests {
             let near = Limits::new(settings, 1, 32 << 10, 32 << 10);
             assert_eq!(near.uploads, 1);
         }
-        // As the command has it: a pack that is filled, and three that are there twice, in 124 MiB.
+        // As the command has it: a pack that is filled, and three that are on their way, in 124 MiB.
         let command = Limits::new(Settings { threads: 2, memory_bytes: 192 << 20 }, 32, 32 << 10, 32 << 10);
-        assert_eq!((command.pack_bytes, command.uploads), ((124 << 20) / 7, 3));
+        assert_eq!((command.pack_bytes, command.uploads), (31 << 20, 3));
     }
 }

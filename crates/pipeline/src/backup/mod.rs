@@ -26,8 +26,6 @@ use std::collections::BTreeMap;
 use cinderblock_store::pack::frame::Compression;
 use cinderblock_store::{BackupId, Timestamp, VolumeId};
 
-pub(crate) use self::limits::COPIES;
-
 /// Which earlier backup of the volume helps a new one to be fast. It changes nothing else: every backup is complete.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]

@@ -135,7 +135,7 @@ fn start<'r>(
             }
             Ok::<_, cinderblock_store::Error>(parent)
         });
-        let session = repository.start_session(&activity);
+        let session = repository.start_session(&activity).inspect(Session::use_kept_directories);
         let parent = parent.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         Ok((session?, parent?))
     })

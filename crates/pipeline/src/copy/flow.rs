@@ -5,13 +5,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use cinderblock_store::map::{Leaf, Node};
-use cinderblock_store::pack::{Content, FinishedPack, PACK_TARGET_BYTES, PackBuilder, PackReader};
+use cinderblock_store::pack::{
+    Content, FAR_PACK_TARGET_BYTES, FinishedPack, PACK_TARGET_BYTES, PackBuilder, PackReader,
+};
 use cinderblock_store::{ChunkId, Chunking, Error as StoreError, PackId, Record, Repository, Session};
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 
 use super::Copied;
 use super::frames::{Moved, Worker};
-use crate::backup::COPIES;
 use crate::backup::collect::NodePacker;
 use crate::backup::write;
 use crate::engine::{Control, Engine, Progress, in_flight};
@@ -32,7 +33,7 @@ const MAX_DIRECTORY_BYTES: usize = 16 << 20;
 /// Packs that are kept with the hashes of their chunks, some 1 MiB each at most.
 const HASHED_PACKS: usize = 8;
 
-/// Packs that are stored at once where the target wants several requests at once. Each is in memory [`COPIES`] times.
+/// Packs that are stored at once where the target wants several requests at once.
 const UPLOADS: usize = 3;
 
 /// Threads that store packs, and the size of a pack, given how many requests the target wants at once. Packs take half of the memory at most: one
@@ -40,7 +41,7 @@ const UPLOADS: usize = 3;
 fn packs_for(in_flight: usize, memory: usize) -> (usize, usize) {
     match in_flight {
         0 | 1 => (1, PACK_TARGET_BYTES.min(memory / 8)),
-        _ => (UPLOADS, PACK_TARGET_BYTES.min(memory / 2 / (2 + COPIES * UPLOADS))),
+        _ => (UPLOADS, FAR_PACK_TARGET_BYTES.min(memory / 2 / (2 + UPLOADS))),
     }
 }
 

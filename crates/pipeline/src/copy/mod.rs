@@ -100,6 +100,7 @@ impl Engine {
             };
         }
         let session = to.start_session(&format!("copy of {}/{}", record.volume, record.id))?;
+        session.use_kept_directories();
         // What an attempt that was killed has stored, too.
         session.adopt_strays()?;
         let copied = Flow::run(self, (from, record), (to, &session), control).map_err(|error| match error {

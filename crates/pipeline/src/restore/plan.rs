@@ -20,14 +20,14 @@ impl Reach {
     const NEAR: Self = Self { read_bytes: 1 << 20, gap_bytes: 64 << 10 };
 
     /// For a storage that wants so many requests at once, where jobs may take so many bytes together. Far away a request costs time and, often, money:
-    /// it may be 4 MiB, but not so much that fewer than 16 are under way. Bytes that nobody wants cost the time of the line: gaps may be 512 KiB, which at
+    /// it may be 16 MiB, but not so much that fewer than 8 are under way. Bytes that nobody wants cost the time of the line: gaps may be 512 KiB, which at
     /// 200 MB/s takes what one of 20 requests at once adds to a latency of 50 ms.
     pub(crate) fn new(in_flight: usize, budget_bytes: usize) -> Self {
         if in_flight <= 1 {
             return Self::NEAR;
         }
-        let read_bytes = (budget_bytes as u64 / 16).clamp(Self::NEAR.read_bytes, 4 << 20);
-        Self { read_bytes, gap_bytes: read_bytes / 8 }
+        let read_bytes = (budget_bytes as u64 / 8).clamp(Self::NEAR.read_bytes, 16 << 20);
+        Self { read_bytes, gap_bytes: (read_bytes / 8).min(512 << 10) }
     }
 }
 

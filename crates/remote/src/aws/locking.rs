@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
 use cinderblock_backend::{
     Backend, Error, ForeignName, Leftovers, ObjectInfo, ObjectName, ObjectWriter, Retention, RetentionMode, Tail,
 };
@@ -278,6 +279,16 @@ impl Locking {
         self.error(operation, format!("{}/{name}", self.bucket.location()), fault)
     }
 
+    /// Tells a refusal to delete what is kept from one for want of rights.
+    fn say_retained(&self, name: &ObjectName, deletion: Result<(), Error>) -> Result<(), Error> {
+        let Err(error @ Error::AccessDenied { .. }) = deletion else { return deletion };
+        let kept = self.wait(self.kept_until(name))?;
+        match kept.ok().flatten().filter(|until| *until > SystemTime::now()) {
+            Some(until) => Err(Error::Retained { name: name.clone(), until }),
+            None => Err(error),
+        }
+    }
+
     fn error(&self, operation: &'static str, name: String, fault: Fault) -> Error {
         match (&fault, fault.status()) {
             (_, Some(401 | 403)) => {
@@ -303,6 +314,10 @@ impl Backend for Locking {
 
     fn put(&self, name: &ObjectName, parts: &[&[u8]]) -> Result<(), Error> {
         self.bucket.put(name, parts)
+    }
+
+    fn put_shared(&self, name: &ObjectName, parts: &[Bytes]) -> Result<(), Error> {
+        self.bucket.put_shared(name, parts)
     }
 
     fn get(&self, name: &ObjectName, limit: u64) -> Result<Vec<u8>, Error> {
@@ -332,16 +347,11 @@ impl Backend for Locking {
     /// A bucket with Object Lock has versions: a deletion hides an object, locked or not, and is refused by few services. Whoever
     /// must not hide what is locked has to look before.
     fn delete(&self, name: &ObjectName) -> Result<(), Error> {
-        match self.bucket.delete(name) {
-            Err(error @ Error::AccessDenied { .. }) => {
-                let kept = self.wait(self.kept_until(name))?;
-                match kept.ok().flatten().filter(|until| *until > SystemTime::now()) {
-                    Some(until) => Err(Error::Retained { name: name.clone(), until }),
-                    None => Err(error),
-                }
-            }
-            other => other,
-        }
+        self.say_retained(name, self.bucket.delete(name))
+    }
+
+    fn discard(&self, name: &ObjectName) -> Result<(), Error> {
+        self.say_retained(name, self.bucket.discard(name))
     }
 
     fn retain(&self, names: &[ObjectName], retention: Retention) -> Result<(), Error> {

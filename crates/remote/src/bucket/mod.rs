@@ -208,8 +208,8 @@ impl Bucket {
         }
     }
 
+    /// Removes an object, or finds that it is not there where the service says so.
     async fn remove(&self, name: &ObjectName) -> Result<(), Fault> {
-        self.head(name).await?;
         let path = self.path(name)?;
         let mut is_first = true;
         let mut tries = self.tries();
@@ -263,6 +263,10 @@ impl Backend for Bucket {
         self.wait(self.put_pieces(name, pieces(parts))).map_err(|fault| self.failed("write", name, fault))
     }
 
+    fn put_shared(&self, name: &ObjectName, parts: &[Bytes]) -> Result<(), Error> {
+        self.wait(self.put_pieces(name, parts.to_vec())).map_err(|fault| self.failed("write", name, fault))
+    }
+
     fn get(&self, name: &ObjectName, limit: u64) -> Result<Vec<u8>, Error> {
         self.wait(self.fetch(name, limit)).map_err(|fault| self.failed("read", name, fault))
     }
@@ -298,7 +302,18 @@ impl Backend for Bucket {
 
     fn delete(&self, name: &ObjectName) -> Result<(), Error> {
         let _alone = self.deleting.enter(name);
-        self.wait(self.remove(name)).map_err(|fault| self.failed("delete", name, fault))
+        let removal = async {
+            self.head(name).await?;
+            self.remove(name).await
+        };
+        self.wait(removal).map_err(|fault| self.failed("delete", name, fault))
+    }
+
+    fn discard(&self, name: &ObjectName) -> Result<(), Error> {
+        match self.wait(self.remove(name)) {
+            Err(fault) if fault.is_not_found() => Ok(()),
+            other => other.map_err(|fault| self.failed("delete", name, fault)),
+        }
     }
 
     /// Zero: S3, Google Cloud Storage and Azure list what they have acknowledged.

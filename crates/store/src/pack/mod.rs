@@ -7,17 +7,23 @@
 //! chunk in it. The footer says where the directory is and carries its checksum, so that the tail of a pack, read in one
 //! request, tells all about it. Frames need no checksum: a chunk is checked against its id.
 
+mod description;
 pub mod directory;
 pub mod frame;
 pub mod moved;
 mod reader;
 mod writer;
 
+pub(crate) use description::Description;
 pub use reader::{DecodedFrame, PackReader};
 pub use writer::{FinishedPack, PackBuilder};
 
 /// Stored bytes at which a pack is closed: 32 MiB. Large enough that objects are few, small enough that one fits in memory.
 pub const PACK_TARGET_BYTES: usize = 32 << 20;
+
+/// The same on a storage that wants several requests at once, where each costs time and often money: 64 MiB, where there is memory for
+/// several.
+pub const FAR_PACK_TARGET_BYTES: usize = 64 << 20;
 
 /// Most chunks in one pack: it bounds a directory to about 1.1 MiB.
 pub const PACK_MAX_CHUNKS: usize = 16_384;

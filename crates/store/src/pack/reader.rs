@@ -7,14 +7,12 @@ use cinderblock_backend::{Backend, ObjectName};
 use crate::error::Error;
 use crate::id::{PackId, SessionId};
 use crate::layout;
-use crate::object::{HEADER_BYTES, Header, Kind, checksum};
+use crate::object::{Header, Kind};
+use crate::pack::description::Description;
 use crate::pack::directory::{Codec, Directory};
-use crate::pack::{Content, DIRECTORY_MAX_BYTES, FOOTER_BYTES, FOOTER_MAGIC, frame};
+use crate::pack::{Content, frame};
 use crate::seal::{ObjectKey, Part, Seal};
 use crate::segment::PackSummary;
-
-/// First guess at how much of a pack's tail holds its directory: 256 KiB is enough for 3,700 chunks.
-const TAIL_BYTES: usize = 256 << 10;
 
 /// A frame, as [`PackReader::decode_frame`] gives it.
 #[derive(Clone, Copy, Debug)]
@@ -38,63 +36,21 @@ pub struct PackReader {
     key: Option<Arc<ObjectKey>>,
 }
 
-fn number<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
-    bytes.get(at..at + N)?.try_into().ok()
-}
-
 impl PackReader {
-    /// Reads the directory: two requests, at the same time where the storage wants several, and three for a very full pack.
+    /// Reads the directory from the storage.
     pub(crate) fn open(backend: &dyn Backend, seal: &Seal, id: PackId) -> Result<Self, Error> {
+        let description = Description::read(backend, &layout::pack(id)?, id, seal.beginning_bytes())?;
+        Self::described(seal, id, &description)
+    }
+
+    /// A pack that says this of itself.
+    pub(crate) fn described(seal: &Seal, id: PackId, description: &Description) -> Result<Self, Error> {
         let name = layout::pack(id)?;
         let object = name.as_str();
-        let missing = |error: cinderblock_backend::Error| match error.is_not_found() {
-            true => Error::PackMissing { pack: id },
-            false => error.into(),
-        };
-        let mut beginning = vec![0; seal.beginning_bytes()];
-        let (tail, read) = match backend.requests_in_flight() {
-            0 | 1 => (backend.get_tail(&name, TAIL_BYTES), None),
-            _ => std::thread::scope(|threads| {
-                let read = threads.spawn(|| backend.read_into(&name, 0, &mut beginning));
-                let tail = backend.get_tail(&name, TAIL_BYTES);
-                (tail, Some(read.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))))
-            }),
-        };
-        let mut tail = tail.map_err(missing)?;
-        let size = tail.object_size;
-        if size < (HEADER_BYTES + FOOTER_BYTES) as u64 {
-            return Err(Error::damaged(object, size, "it is shorter than any pack"));
-        }
-        let footer_at = size - FOOTER_BYTES as u64;
-        let short = || Error::damaged(object, size, "it ends within its footer");
-        let footer =
-            tail.bytes.len().checked_sub(FOOTER_BYTES).and_then(|at| tail.bytes.get(at..)).ok_or_else(short)?;
-        let footer: [u8; FOOTER_BYTES] = number(footer, 0).ok_or_else(short)?;
-        if footer[56..] != FOOTER_MAGIC || footer[48..56] != [0; 8] {
-            return Err(Error::damaged(object, footer_at + 48, "it does not end as a pack does"));
-        }
-        let at = u64::from_le_bytes(number(&footer, 0).ok_or_else(short)?);
-        let length = u64::from(u32::from_le_bytes(number(&footer, 8).ok_or_else(short)?));
-        let chunks = u32::from_le_bytes(number(&footer, 12).ok_or_else(short)?);
-        if at < HEADER_BYTES as u64 || length > DIRECTORY_MAX_BYTES || at.checked_add(length) != Some(footer_at) {
-            return Err(Error::damaged(object, footer_at, "the footer's directory is not in the pack"));
-        }
-        let needed = length as usize + FOOTER_BYTES;
-        if tail.bytes.len() < needed {
-            tail = backend.get_tail(&name, needed).map_err(missing)?;
-        }
-        let from = tail.bytes.len().checked_sub(needed).ok_or_else(short)?;
-        let encoded = tail.bytes.get(from..from + length as usize).ok_or_else(short)?;
-        read.unwrap_or_else(|| backend.read_into(&name, 0, &mut beginning)).map_err(missing)?;
-        let header = beginning.get(..HEADER_BYTES).unwrap_or_default();
-        let agrees = checksum(&[header, encoded, &footer[..16]])[..] == footer[16..48];
-        let header = match Header::decode(object, header, seal.accepts()) {
-            Ok(header) if agrees => header,
-            Err(error @ (Error::NewerFormat { .. } | Error::Unsupported { .. })) if agrees => return Err(error),
-            _ => return Err(Error::damaged(object, at, "the checksum of header and directory does not agree")),
-        };
+        let (header, encoded, footer) = description.check(object, seal.accepts())?;
         header.expect(object, &[Kind::DataPack, Kind::MapPack], seal.repository(), *id.as_bytes())?;
-        let key = seal.key_of(object, &beginning)?;
+        let key = seal.key_of(object, &description.beginning)?;
+        let at = footer.directory_at;
         let mut opened = Vec::new();
         let encoded = match &key {
             None => encoded,
@@ -105,11 +61,12 @@ impl PackReader {
             }
         };
         let directory = Directory::decode((object, at), encoded, seal.framing())?;
-        if directory.end() != at || directory.ids().len() != chunks as usize {
+        if directory.end() != at || directory.ids().len() != footer.chunks as usize {
             return Err(Error::damaged(object, at, "directory and footer do not agree"));
         }
         let content = if header.kind == Kind::MapPack { Content::Map } else { Content::Data };
-        Ok(Self { id, name, content, session: header.session, directory, object_bytes: size, key })
+        let object_bytes = description.object_bytes;
+        Ok(Self { id, name, content, session: header.session, directory, object_bytes, key })
     }
 
     /// A pack as a segment describes it, whose own directory was not read. Of a sealed one, the beginning is read: its frames need the salt.

@@ -1,8 +1,11 @@
 //! Making packs.
 
+use bytes::Bytes;
+
 use crate::error::Error;
 use crate::id::{PackId, SessionId};
 use crate::object::{HEADER_BYTES, Header, Kind, checksum};
+use crate::pack::description::Description;
 use crate::pack::directory::{Directory, Lists};
 use crate::pack::frame::EncodedFrame;
 use crate::pack::{Content, FOOTER_MAGIC, PACK_MAX_CHUNKS, PACK_TARGET_BYTES};
@@ -28,11 +31,9 @@ pub struct FinishedPack {
     pub(crate) id: PackId,
     pub(crate) content: Content,
     pub(crate) directory: Directory,
-    /// Header and, where the pack is sealed, salt.
-    beginning: Vec<u8>,
-    frames: Vec<EncodedFrame>,
-    directory_bytes: Vec<u8>,
-    footer: [u8; 64],
+    /// The object's bytes, in parts that follow each other. Shared with whoever sends them, so that a pack is in memory once.
+    parts: Vec<Bytes>,
+    object_bytes: u64,
 }
 
 impl PackBuilder {
@@ -115,7 +116,11 @@ impl PackBuilder {
         footer[16..48].copy_from_slice(&sum);
         // 48..56 is reserved, and zero.
         footer[56..64].copy_from_slice(&FOOTER_MAGIC);
-        Ok(Some(FinishedPack { id, content: self.content, directory, beginning, frames, directory_bytes, footer }))
+        let object_bytes = directory.end() + (directory_bytes.len() + footer.len()) as u64;
+        let frames = frames.into_iter().map(|frame| Bytes::from(frame.bytes));
+        let end = [Bytes::from(directory_bytes), Bytes::copy_from_slice(&footer)];
+        let parts = [Bytes::from(beginning)].into_iter().chain(frames).chain(end).collect();
+        Ok(Some(FinishedPack { id, content: self.content, directory, parts, object_bytes }))
     }
 }
 
@@ -142,7 +147,7 @@ impl FinishedPack {
 
     /// Length of the whole object in bytes.
     pub fn object_bytes(&self) -> u64 {
-        self.directory.end() + (self.directory_bytes.len() + self.footer.len()) as u64
+        self.object_bytes
     }
 
     /// What it holds.
@@ -150,9 +155,15 @@ impl FinishedPack {
         &self.directory
     }
 
-    /// The object's bytes, in parts that follow each other.
-    pub(crate) fn parts(&self) -> Vec<&[u8]> {
-        let frames = self.frames.iter().map(|frame| frame.bytes.as_slice());
-        [&self.beginning[..]].into_iter().chain(frames).chain([&self.directory_bytes[..], &self.footer]).collect()
+    /// What it says of itself.
+    pub(crate) fn description(&self) -> Description {
+        let beginning = self.parts.first().map(|part| part.to_vec()).unwrap_or_default();
+        let end = self.parts.get(self.parts.len().saturating_sub(2)..).map(<[Bytes]>::concat).unwrap_or_default();
+        Description { beginning, end, object_bytes: self.object_bytes }
+    }
+
+    /// The object's bytes, in parts that follow each other: header (and, where the pack is sealed, salt), frames, directory, footer.
+    pub(crate) fn parts(&self) -> &[Bytes] {
+        &self.parts
     }
 }

@@ -68,7 +68,20 @@ impl Repository {
     }
 
     pub(crate) fn announce(&self, role: Role, activity: &str) -> Result<Session<'_>, Error> {
-        self.check_identity()?;
+        if self.backend().requests_in_flight() <= 1 {
+            self.check_identity()?;
+            return self.put_announcement(role, activity);
+        }
+        // Both wait for answers. In a repository that is another's, the announcement is taken back before anything else is written.
+        std::thread::scope(|threads| {
+            let look = threads.spawn(|| self.check_identity());
+            let announced = self.put_announcement(role, activity);
+            look.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+            announced
+        })
+    }
+
+    fn put_announcement(&self, role: Role, activity: &str) -> Result<Session<'_>, Error> {
         let id = SessionId::random()?;
         let announcement = Announcement::new(role, activity, self.clock().now());
         let announced = announcement.put(self.backend(), self.seal(), id);
@@ -112,6 +125,14 @@ impl Repository {
 }
 
 impl<'r> Session<'r> {
+    /// Lets this session take the directories of packs from this host, where their packs are there, instead of from the storage. What a damaged
+    /// directory in the storage would show is not seen then: not for who looks for damage.
+    pub fn use_kept_directories(&self) {
+        if let Some(directories) = &self.repository.directories {
+            directories.begin();
+        }
+    }
+
     /// The packs that it has stored so far, in no particular order.
     pub(crate) fn stored_packs(&self) -> Vec<PackId> {
         self.stored.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -217,9 +238,13 @@ impl<'r> Session<'r> {
     /// What the storage says.
     pub fn store_pack(&self, pack: &FinishedPack) -> Result<Option<Vec<ChunkId>>, Error> {
         self.stay()?;
-        self.repository.backend.put(&layout::pack(pack.id())?, &pack.parts())?;
+        self.repository.backend.put_shared(&layout::pack(pack.id())?, pack.parts())?;
         self.stored_bytes.fetch_add(pack.object_bytes(), Ordering::Relaxed);
         self.stored.lock().unwrap_or_else(PoisonError::into_inner).push(pack.id());
+        if let Some(directories) = &self.repository.directories {
+            // The next backup of the volume will want it.
+            directories.keep(pack.id(), &pack.description());
+        }
         // Only now that it is durable: whichever thread writes the segment names no other.
         let summary = PackSummary::of_finished(pack);
         let full = {

@@ -11,6 +11,7 @@ use cinderblock_backend::{AppendOnly, Backend};
 use super::model::{CHUNK, Known, Model, VOLUME_CHUNKS, Volume, chunk};
 use super::plot::Plot;
 use crate::clock::Clock;
+use crate::directory_cache::DirectoryCache;
 use crate::error::Error;
 use crate::gc::Observer;
 use crate::id::{BackupId, ChunkId, Ids, PackId, VolumeId};
@@ -82,12 +83,15 @@ pub(super) struct Process<'m> {
     repository: Option<Repository>,
     /// It may not delete anything.
     append_only: bool,
+    /// It keeps the directories of packs, as on a storage that is far away. Every third process does.
+    kept: Option<tempfile::TempDir>,
 }
 
 impl<'m> Process<'m> {
     pub fn new(handle: ActorHandle, model: &'m Model, plot: Plot, seed: u64) -> Self {
         seeded::seed(Some(seed));
-        Self { handle, model, plot, repository: None, append_only: false }
+        let kept = (seed % 3 == 0).then(|| tempfile::tempdir().expect("a folder"));
+        Self { handle, model, plot, repository: None, append_only: false, kept }
     }
 
     pub(super) fn repository(&mut self) -> Option<Repository> {
@@ -96,7 +100,9 @@ impl<'m> Process<'m> {
             _ => {
                 let backend = self.handle.backend();
                 let backend = if self.append_only { Arc::new(AppendOnly::new(backend)) } else { backend };
-                open(backend, Some(self.handle.clone())).ok()
+                let mut repository = open(backend, Some(self.handle.clone())).ok()?;
+                repository.directories = self.kept.as_ref().map(|folder| DirectoryCache::new(folder.path().to_owned()));
+                Some(repository)
             }
         }
     }
@@ -134,6 +140,7 @@ impl<'m> Process<'m> {
         let known = Known { volume: volume.clone(), committed: false, refused: false, deleted: false };
         self.model.backups().insert(id, known);
         let session = repository.start_session("simulated")?;
+        session.use_kept_directories();
         let mut record = write_volume(repository, &session, id, &volume, || self.work(&session))?;
         let outcome = session.commit(&mut record);
         let mut backups = self.model.backups();

@@ -100,6 +100,7 @@ fn steps_of_the_protocol_matter() {
         Step::LookAfterFence,
         Step::SecondMark,
         Step::Salvage,
+        Step::KeptDirectory,
         Step::EndLast,
     ];
     missed(&steps, 0..4000);
