@@ -36,7 +36,7 @@ fn a_backup_a_restore_and_a_list_ask_for_what_they_need() {
 
     let record = host.engine.backup(&host.repository, source(&volume()), &options("vm"), &Control::default()).unwrap();
     let (data, map) = (record.data_packs.len(), record.map_packs.len());
-    assert_eq!((data, map), (8, 1));
+    assert_eq!((data, map), (5, 1));
     expect(
         &recording,
         "a backup into an empty repository",
@@ -73,8 +73,8 @@ fn a_backup_a_restore_and_a_list_ask_for_what_they_need() {
     assert!(counts.keys().all(|(_, what)| what != "index"), "{counts:?}");
     assert_eq!((count(Get, "backups"), count(Size, "tombstones"), count(List, "damage")), (1, 1, 1));
     assert_eq!(count(GetTail, "packs"), data + map);
-    // Of each pack the header; all leaves at once; the data in reads of 3 MiB, at most one shorter one for each pack.
-    let reads = volume().len().div_ceil(3 << 20) + data;
+    // Of each pack the header; all leaves at once; the data in reads of 6 MiB, at most one shorter one for each pack.
+    let reads = volume().len().div_ceil(6 << 20) + data;
     assert!(count(ReadInto, "packs") <= data + map + 1 + reads, "{counts:?}");
     assert_eq!(counts.len(), 5, "{counts:?}");
 
@@ -85,12 +85,27 @@ fn a_backup_a_restore_and_a_list_ask_for_what_they_need() {
     let counts = requests(&recording);
     let puts: usize = counts.iter().filter(|((kind, _), _)| *kind == Put).map(|(_, count)| count).sum();
     assert_eq!(puts, 2, "a session and a record: {counts:?}");
+    // The host has kept the directories that it has written: a listing shows that their packs are there.
+    assert!(!counts.keys().any(|(kind, _)| *kind == GetTail), "{counts:?}");
+    assert_eq!(counts.get(&(List, "packs".to_owned())), Some(&1), "{counts:?}");
     let all: usize = counts.values().sum();
-    assert!(all <= 17 + 2 * (data + map), "{counts:?}");
+    assert!(all <= 18, "{counts:?}");
+
+    // A host that has not: both reads of each pack, once.
+    let stranger = Host::new(&recording);
+    for new in [2 * (data + map), 0] {
+        recording.take_log();
+        let options = options("vm");
+        stranger.engine.backup(&stranger.repository, source(&volume()), &options, &Control::default()).unwrap();
+        let counts = requests(&recording);
+        let count = |kind| counts.get(&(kind, "packs".to_owned())).copied().unwrap_or(0);
+        // Beside them, the frames of the map that are read.
+        assert!((new..=new + 1).contains(&(count(GetTail) + count(ReadInto))), "{counts:?}");
+    }
 
     recording.take_log();
     for (volume, id) in fresh.repository.backups(None).unwrap() {
         fresh.repository.record(&volume, id).unwrap();
     }
-    expect(&recording, "a list of two backups", &[(List, "backups", 1), (Get, "backups", 2), (Size, "tombstones", 2)]);
+    expect(&recording, "a list of four backups", &[(List, "backups", 1), (Get, "backups", 4), (Size, "tombstones", 4)]);
 }
