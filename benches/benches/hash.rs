@@ -4,6 +4,7 @@ use std::hint::black_box;
 
 use cinderblock_benches::limit::CHUNK;
 use cinderblock_benches::sample;
+use cinderblock_store::sha256;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use sha2::{Digest, Sha256};
 
@@ -25,6 +26,10 @@ fn hash(c: &mut Criterion) {
                 black_box(Sha256::digest(black_box(chunk)));
             }
         });
+    });
+    group.bench_function("SHA-256 of 32 KiB chunks, side by side", |b| {
+        let chunks: Vec<&[u8]> = bytes.chunks(CHUNK).collect();
+        b.iter(|| black_box(sha256::digests(black_box(&chunks))));
     });
     group.finish();
 }

@@ -78,6 +78,7 @@ mod scrub;
 mod seal;
 mod segment;
 mod session;
+pub mod sha256;
 #[cfg(test)]
 mod simulation;
 mod time;

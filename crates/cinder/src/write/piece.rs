@@ -111,6 +111,9 @@ fn fill(volume: &dyn Volume, offset: u64, into: &mut [u8]) -> Result<bool, Error
     Ok(filled)
 }
 
+/// Blocks that are hashed together: of blocks of one byte, a piece has millions.
+const TOGETHER: usize = 64;
+
 /// Appends the hashes of blocks, the first of which has number `first`.
 fn hash(
     volume: &dyn Volume,
@@ -122,8 +125,13 @@ fn hash(
     let mut known = Vec::new();
     let count = blocks.count(bytes.len() as u64) as usize;
     volume.known_hashes(blocks.bytes(), first, count, &mut known)?;
-    let known = known.into_iter().chain(std::iter::repeat(None));
-    let parts = bytes.chunks(blocks.bytes() as usize).zip(known);
-    hashes.extend(parts.map(|(block, known)| known.unwrap_or_else(|| blocks.hash(block))));
+    known.resize(count, None);
+    let block_bytes = blocks.bytes() as usize;
+    for (bytes, known) in bytes.chunks(block_bytes.saturating_mul(TOGETHER)).zip(known.chunks(TOGETHER)) {
+        let parts = || bytes.chunks(block_bytes).zip(known);
+        let unknown: Vec<&[u8]> = parts().filter(|(_, known)| known.is_none()).map(|(block, _)| block).collect();
+        let mut hashed = blocks.hashes(&unknown).into_iter();
+        hashes.extend(parts().filter_map(|(_, known)| known.or_else(|| hashed.next())));
+    }
     Ok(())
 }

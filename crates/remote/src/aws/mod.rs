@@ -4,6 +4,7 @@ mod credentials;
 mod locking;
 mod making;
 mod profile;
+mod retention;
 
 use std::sync::Arc;
 

@@ -4,13 +4,12 @@ use std::cell::RefCell;
 use std::fmt;
 use std::str::FromStr;
 
-use sha2::{Digest, Sha256};
-
 use crate::error::Error;
 use crate::id::ChunkId;
 use crate::pack::FRAME_MAX_BYTES;
 use crate::pack::directory::{Codec, FrameEntry};
 use crate::seal::TAG_BYTES;
+use crate::sha256;
 
 /// How new chunks are compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -147,13 +146,13 @@ pub fn encode(
     assert_eq!(total, plain.len(), "the chunks of a frame make up its bytes");
     let mut hashes = Vec::new();
     if hashed {
-        hashes.reserve_exact(chunks.len());
         let mut rest = plain;
-        for chunk in &chunks {
+        let each = chunks.iter().map(|chunk| {
             let (bytes, after) = rest.split_at(chunk.length as usize);
-            hashes.push(Sha256::digest(bytes).into());
             rest = after;
-        }
+            bytes
+        });
+        hashes = sha256::digests(&each.collect::<Vec<_>>());
     }
     let compressed = match compression {
         Compression::None => None,
@@ -224,6 +223,8 @@ pub fn decode(
 
 #[cfg(test)]
 mod tests {
+    use sha2::Digest as _;
+
     use super::*;
 
     fn frame(plain: &[u8], compression: Compression) -> Result<EncodedFrame, Error> {
@@ -245,7 +246,7 @@ mod tests {
             let mut back = Vec::new();
             decode(&"x", 0, &encoded.entry, &encoded.bytes, &mut back)?;
             assert!(back == plain);
-            let sha: [u8; 32] = Sha256::digest(&plain).into();
+            let sha: [u8; 32] = sha2::Sha256::digest(&plain).into();
             assert_eq!(encoded.hashes, [sha]);
         }
         Ok(())
