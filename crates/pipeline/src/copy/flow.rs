@@ -126,7 +126,8 @@ impl Flow<'_, '_> {
                     worker: &worker,
                     session,
                     lanes,
-                    reach: Reach::new(in_flight(from), memory / 4),
+                    // What is read becomes a frame that is as large: half of the budget.
+                    reach: Reach::new(in_flight(from), memory / 8),
                     events,
                     incoming: &incoming,
                     packs,
