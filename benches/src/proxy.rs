@@ -44,6 +44,8 @@ pub struct Settings {
     pub latency: Duration,
     /// What goes wrong.
     pub faults: Faults,
+    /// GETs whose path, without the query, has this in it are counted apart. Empty: none are.
+    pub watch: String,
     /// Write a line to standard error for each request: its method, its path, and the range that it asks for.
     pub log: bool,
 }
@@ -53,6 +55,8 @@ pub struct Settings {
 pub struct Counts {
     /// Requests by method, those too to which something was done.
     pub requests: BTreeMap<String, u64>,
+    /// GETs of what [`Settings::watch`] says.
+    pub watched: u64,
     /// The bytes of their bodies that were passed on.
     pub request_bytes: u64,
     /// The bytes of the answers' bodies that were passed on.
@@ -169,6 +173,8 @@ impl Shared {
             let fault = self.settings.faults.of(self.requests.fetch_add(1, Ordering::Relaxed));
             self.count(|counts| {
                 *counts.requests.entry(method.clone()).or_default() += 1;
+                let (path, watch) = (head.word(1).split('?').next().unwrap_or_default(), &self.settings.watch);
+                counts.watched += u64::from(method == "GET" && !watch.is_empty() && path.contains(watch));
                 if let Some(name) = fault.name() {
                     *counts.faults.entry(name.to_owned()).or_default() += 1;
                 }

@@ -62,7 +62,7 @@ fn main() -> Result<()> {
     ensure!(rates.iter().sum::<f64>() <= 1.0, "all shares together are at most 1");
     let mut signals = Signals::new([SIGTERM, SIGINT]).context("can't wait for signals")?;
     let faults = Faults { seed, cut, truncate, refuse, delay, delay_for };
-    let proxy = Proxy::start(&listen, Settings { upstream, latency, faults, log })
+    let proxy = Proxy::start(&listen, Settings { upstream, latency, faults, log, watch: String::new() })
         .with_context(|| format!("can't listen at {listen}"))?;
     println!("{}", proxy.address());
     signals.forever().next();

@@ -128,7 +128,8 @@ impl Store {
     pub fn through_proxy(&self, faults: Faults) -> (Proxy, Store) {
         let (_, url) = self.environment.iter().find(|(name, _)| name == self.endpoint_variable()).unwrap();
         let upstream = url.strip_prefix("http://").unwrap().split('/').next().unwrap().to_owned();
-        let settings = Settings { upstream: upstream.clone(), faults, ..Settings::default() };
+        let settings =
+            Settings { upstream: upstream.clone(), faults, watch: "/index/".to_owned(), ..Settings::default() };
         let proxy = Proxy::start("127.0.0.1:0", settings).unwrap();
         let store = self.at(&upstream, proxy.address());
         (proxy, store)
