@@ -223,11 +223,7 @@ impl Database {
     }
 
     /// Adds chunks to what is to be written.
-    pub(super) fn put_chunks(
-        &self,
-        batch: &mut WriteBatch,
-        entries: impl Iterator<Item = Entry>,
-    ) -> Result<(), Error> {
+    pub(super) fn put_chunks(&self, batch: &mut WriteBatch, entries: impl Iterator<Item = Entry>) -> Result<(), Error> {
         let chunks = self.chunks()?;
         for entry in entries {
             let bytes = entry.to_bytes();

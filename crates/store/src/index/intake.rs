@@ -70,12 +70,7 @@ impl<'a> Intake<'a> {
 
     /// For many segments: chunks are sorted in `folder`, with so much memory, under the exclusive lock. `anew` says that nobody relies on the
     /// database before it is finished.
-    pub(super) fn many(
-        database: &'a Database,
-        folder: &Path,
-        memory_bytes: usize,
-        anew: bool,
-    ) -> Result<Self, Error> {
+    pub(super) fn many(database: &'a Database, folder: &Path, memory_bytes: usize, anew: bool) -> Result<Self, Error> {
         let folder = Folder::make(folder.join("sorting"))?;
         let sorter = Sorter::new(&folder.0, memory_bytes);
         let next_pack = database.next_pack()?;
