@@ -24,7 +24,7 @@ struct Arguments {
     /// `--memory` of the command, in MiB: to make the index with, and for look-ups with little memory.
     #[arg(long, default_value_t = 256)]
     memory: usize,
-    /// The same for look-ups at full speed [default: 16 bytes a chunk more].
+    /// The same for look-ups at full speed [default: 10 bytes a chunk more].
     #[arg(long)]
     full_memory: Option<usize>,
     /// Chunks that are added for the index to follow, one number after the other.
@@ -100,7 +100,7 @@ fn print(found: &impl Serialize) -> Result<()> {
 
 fn point(arguments: &Arguments, folder: &Path, mut chunks: Chunks) -> Result<Point> {
     let all = chunks;
-    let full = arguments.full_memory.unwrap_or(arguments.memory + (16 * chunks.count >> 20) as usize);
+    let full = arguments.full_memory.unwrap_or(arguments.memory + ((10 * chunks.count) >> 20) as usize);
     let () = start("fill", folder, chunks, arguments.memory, 0)?;
     let made: Made = start("make", folder, chunks, arguments.memory, 0)?;
     let mut looked: Vec<Looked> = Vec::new();

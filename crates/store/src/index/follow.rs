@@ -47,24 +47,24 @@ pub(crate) fn open(
     folder: &Path,
     seal: &Seal,
     (backend, notes): (&dyn Backend, &Notes),
-    cache_bytes: usize,
+    memory_bytes: usize,
 ) -> Result<Option<Database>, Error> {
-    let path = folder.join("index");
+    let path = super::folder(folder);
     let wanted: HashSet<SegmentId> = listing::segments(backend)?;
     if wanted.is_empty() && listing::any(backend, layout::PACKS)?.is_none() {
         return Ok(None);
     }
     // Twice: another process may delete a stale index between our look and our opening.
     for _ in 0..2 {
-        if let Some(database) = open_current((folder, &path), seal, backend, &wanted, cache_bytes)? {
+        if let Some(database) = open_current((folder, &path), seal, backend, &wanted, memory_bytes)? {
             return Ok(Some(database));
         }
         let lock = Lock::exclusive(folder)?;
-        follow(&path, seal, (backend, notes), cache_bytes, false)?;
+        follow(&path, seal, (backend, notes), memory_bytes, false)?;
         drop(lock);
     }
     let _lock = Lock::shared(folder)?;
-    Database::open_to_read(&path, cache_bytes).map(Some)
+    Database::open_to_read(&path, memory_bytes).map(Some)
 }
 
 /// Opens the index for reading, if it knows the wanted segments and no others.
@@ -73,14 +73,14 @@ fn open_current(
     seal: &Seal,
     backend: &dyn Backend,
     wanted: &HashSet<SegmentId>,
-    cache_bytes: usize,
+    memory_bytes: usize,
 ) -> Result<Option<Database>, Error> {
     let _lock = Lock::shared(folder)?;
     if !path.join("CURRENT").exists() {
         return Ok(None);
     }
     // An index that can't be read is a cache that is rebuilt.
-    let Ok(database) = Database::open_to_read(path, cache_bytes) else { return Ok(None) };
+    let Ok(database) = Database::open_to_read(path, memory_bytes) else { return Ok(None) };
     let (Ok(true), Ok(known)) = (database.is_for(seal.repository()), database.segments::<HashSet<SegmentId>>()) else {
         return Ok(None);
     };
@@ -112,10 +112,10 @@ pub(crate) fn rebuild(
     folder: &Path,
     seal: &Seal,
     (backend, notes): (&dyn Backend, &Notes),
-    cache_bytes: usize,
+    memory_bytes: usize,
 ) -> Result<RebuildOutcome, Error> {
     let _lock = Lock::exclusive(folder)?;
-    follow(&folder.join("index"), seal, (backend, notes), cache_bytes, true)
+    follow(&super::folder(folder), seal, (backend, notes), memory_bytes, true)
 }
 
 fn remove(path: &Path) -> Result<(), Error> {
@@ -133,13 +133,13 @@ fn follow(
     path: &Path,
     seal: &Seal,
     (backend, notes): (&dyn Backend, &Notes),
-    cache_bytes: usize,
+    memory_bytes: usize,
     mut anew: bool,
 ) -> Result<RebuildOutcome, Error> {
     let wanted: HashSet<SegmentId> = listing::segments(backend)?;
     let (mut known, mut orphans) = (HashSet::new(), HashSet::new());
     if !anew {
-        let usable = Database::open_to_write(path, cache_bytes).and_then(|database| {
+        let usable = Database::open_to_write(path, memory_bytes).and_then(|database| {
             known = database.segments()?;
             Ok(database.is_for(seal.repository())?.then_some(database))
         });
@@ -148,7 +148,7 @@ fn follow(
                 let mut outcome = RebuildOutcome::default();
                 let new: Vec<SegmentId> = wanted.difference(&known).copied().collect();
                 let mut intake = match path.parent() {
-                    Some(folder) if new.len() >= MANY => Intake::many(&database, folder, cache_bytes, false)?,
+                    Some(folder) if new.len() >= MANY => Intake::many(&database, folder, memory_bytes, false)?,
                     _ => Intake::few(&database),
                 };
                 add_segments(&mut intake, seal, (backend, notes), &new, None, &mut outcome)?;
@@ -166,10 +166,10 @@ fn follow(
     }
     debug_assert!(anew);
     remove(path)?;
-    let database = Database::open_to_write(path, cache_bytes)?;
+    let database = Database::open_to_write(path, memory_bytes)?;
     let mut outcome = RebuildOutcome::default();
     let packs: HashMap<PackId, u64> = listing::packs(backend)?;
-    let mut intake = Intake::many(&database, path.parent().unwrap_or(path), cache_bytes, true)?;
+    let mut intake = Intake::many(&database, path.parent().unwrap_or(path), memory_bytes, true)?;
     let wanted: Vec<SegmentId> = wanted.into_iter().collect();
     add_segments(&mut intake, seal, (backend, notes), &wanted, Some(&packs), &mut outcome)?;
     adopt_packs((&database, &mut intake), seal, (backend, notes), &packs, &mut outcome)?;

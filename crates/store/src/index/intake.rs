@@ -21,6 +21,9 @@ const FILE_BYTES: u64 = 256 << 20;
 /// Entries that are written before a file's length is looked at.
 const STRIDE: u64 = 4096;
 
+/// Entries for which a thread more is begun.
+const THREAD_ENTRIES: u64 = 1 << 20;
+
 /// Most threads that write files.
 const MAX_THREADS: usize = 4;
 
@@ -126,12 +129,18 @@ impl<'a> Intake<'a> {
 
     /// Brings everything into the database.
     pub(super) fn finish(self) -> Result<(), Error> {
-        let Some(many) = self.many else { return Ok(()) };
+        let database = self.database;
+        database.write(self.ingest()?)
+    }
+
+    /// Brings the chunks into the database. What says that they are there comes after them: where that is lost in a crash, they are taken again.
+    pub(super) fn ingest(self) -> Result<WriteBatch, Error> {
+        let Some(many) = self.many else { return Ok(WriteBatch::default()) };
         let files = write_files(&many.sorter.finish()?, self.database, &many.folder.0)?;
         let mut options = IngestExternalFileOptions::default();
         options.set_move_files(true);
         self.database.ingest(&options, files)?;
-        self.database.write(many.held)
+        Ok(many.held)
     }
 }
 
@@ -144,6 +153,7 @@ impl Many {
 /// Writes all entries to files, each thread those of a part of all keys.
 fn write_files(sorted: &Sorted, database: &Database, folder: &Path) -> Result<Vec<PathBuf>, Error> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(MAX_THREADS);
+    let threads = threads.min(1 + (sorted.entries() / THREAD_ENTRIES) as usize);
     std::thread::scope(|scope| {
         let write = |part| move || write_part(sorted, (part, threads), database, folder);
         let others: Vec<_> = (1..threads).map(|part| scope.spawn(write(part))).collect();

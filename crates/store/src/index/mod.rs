@@ -21,18 +21,29 @@ mod lock;
 #[cfg(test)]
 pub(crate) mod memory;
 mod neighbourhood;
+mod share;
 mod sort;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use database::PackEntry;
 pub(crate) use follow::{open, rebuild};
 pub(crate) use neighbourhood::Neighbourhood;
+pub(crate) use share::Share;
+
+use std::path::{Path, PathBuf};
 
 use crate::error::Error;
 use crate::id::{ChunkId, PackId};
 
+/// The database in a host's folder of a repository.
+fn folder(folder: &Path) -> PathBuf {
+    folder.join("index")
+}
+
 /// Whether there is an index in a host's folder of a repository.
-pub(crate) fn is_there(folder: &std::path::Path) -> bool {
-    folder.join("index").join("CURRENT").exists()
+pub(crate) fn is_there(folder: &Path) -> bool {
+    self::folder(folder).join("CURRENT").exists()
 }
 
 /// What answers where a chunk is.

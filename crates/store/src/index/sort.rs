@@ -120,6 +120,11 @@ pub(super) struct Sorted {
 }
 
 impl Sorted {
+    /// How many there are.
+    pub(super) fn entries(&self) -> u64 {
+        self.entries.len() as u64 + self.runs.iter().map(|run| run.entries).sum::<u64>()
+    }
+
     /// The entries of one of so many equal parts of all keys. All parts together take the sorter's memory.
     pub(super) fn part(&self, part: usize, parts: usize) -> Result<Part<'_>, Error> {
         let first = Entry::first_of(part, parts);
