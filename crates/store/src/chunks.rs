@@ -114,6 +114,16 @@ impl Repository {
         }
     }
 
+    /// The pack and the slot that this host's index alone has of a chunk, without a look at that pack's directory: for who measures or examines
+    /// the index. It goes by a part of the id, so that only the directory tells whether the chunk is there.
+    ///
+    /// # Errors
+    /// What the storage or the index says.
+    pub fn indexed_place(&self, id: &ChunkId) -> Result<Option<(PackId, u32)>, Error> {
+        let Some(index) = self.index()? else { return Ok(None) };
+        Ok(index.locate(id)?.map(|(entry, slot)| (entry.id, slot)))
+    }
+
     fn locate_by_index(&self, ids: &[ChunkId], places: &mut [Option<Location>]) -> Result<(), Error> {
         let Some(index) = self.index()? else { return Ok(()) };
         let damage = self.damage()?;

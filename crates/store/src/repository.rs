@@ -14,7 +14,7 @@ use crate::directory_cache::DirectoryCache;
 use crate::error::Error;
 use crate::fence;
 use crate::id::{BackupId, Ids, KeySlotId, PackId, RepositoryId, SegmentId, VolumeId};
-use crate::index::{self, Index, Neighbourhood};
+use crate::index::{self, Index, Neighbourhood, Share};
 use crate::key::{self, Secret, Unlocked};
 use crate::layout;
 use crate::listing;
@@ -80,7 +80,8 @@ pub struct Repository {
     #[cfg(test)]
     index_in_memory: bool,
     index_folder: PathBuf,
-    memory_bytes: usize,
+    /// Bytes of memory for the index.
+    index_bytes: usize,
     pub(crate) neighbourhood: Neighbourhood,
     pub(crate) nodes: NodeCache,
     /// Where requests are dear.
@@ -209,6 +210,7 @@ impl Repository {
         };
         let memory_bytes = options.memory_bytes.max(8 << 20);
         let index_folder = options.cache_folder.join(descriptor.repository.to_string());
+        let share = Share::of(&index_folder, memory_bytes);
         let is_far = backend.requests_in_flight() > 1;
         Ok(Self {
             backend,
@@ -222,8 +224,8 @@ impl Repository {
             clock: Arc::clone(&options.clock),
             #[cfg(test)]
             index_in_memory: options.index_in_memory,
-            memory_bytes,
-            neighbourhood: Neighbourhood::new(memory_bytes / 2),
+            index_bytes: share.index_bytes,
+            neighbourhood: Neighbourhood::new(share.neighbourhood_bytes),
             nodes: NodeCache::new(memory_bytes / 8),
             damage: Known::default(),
             index: RwLock::default(),
@@ -340,7 +342,7 @@ impl Repository {
             return Ok(Some(Arc::new(index)));
         }
         let database =
-            index::open(&self.index_folder, self.seal(), (&*self.backend, &*self.damage()?), self.memory_bytes / 4)?;
+            index::open(&self.index_folder, self.seal(), (&*self.backend, &*self.damage()?), self.index_bytes)?;
         Ok(database.map(|database| Arc::new(database) as Arc<dyn Index>))
     }
 
@@ -375,7 +377,7 @@ impl Repository {
             return Ok(RebuildReport::default());
         }
         let outcome =
-            index::rebuild(&self.index_folder, self.seal(), (&*self.backend, &*self.damage()?), self.memory_bytes / 4)?;
+            index::rebuild(&self.index_folder, self.seal(), (&*self.backend, &*self.damage()?), self.index_bytes)?;
         let unreadable_segments = outcome.unreadable_segments.iter().map(|(id, _)| *id).collect();
         let segments = outcome.unreadable_segments.into_iter().map(|(_, error)| error);
         let packs = outcome.unreadable_packs.into_iter().map(|(_, error)| error);

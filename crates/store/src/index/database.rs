@@ -3,19 +3,19 @@
 use std::path::{Path, PathBuf};
 
 use rocksdb::{
-    BlockBasedIndexType, BlockBasedOptions, Cache, ColumnFamilyDescriptor, DB, FlushOptions, IteratorMode, Options,
-    WaitForCompactOptions, WriteBatch, WriteOptions,
+    BlockBasedIndexType, BlockBasedOptions, Cache, ColumnFamilyDescriptor, DB, FlushOptions, IngestExternalFileOptions,
+    IteratorMode, Options, WaitForCompactOptions, WriteBatch, WriteOptions,
 };
 
-use crate::damage::Notes;
 use crate::error::Error;
 use crate::id::{ChunkId, PackId, RepositoryId, SegmentId};
 use crate::index::Index;
+use crate::index::entry::{self, Entry, KEY_BYTES};
 use crate::pack::Content;
 use crate::segment::PackSummary;
 
 /// Changes when what is stored under the keys changes; another one means: rebuild.
-const SCHEMA: &[u8] = b"2";
+const SCHEMA: &[u8] = b"3";
 
 const CHUNKS: &str = "chunks";
 
@@ -29,12 +29,6 @@ const PREFIX_SEGMENT: u8 = b'S';
 
 /// Level-0 files at which a writer stays to compact them, so that look-ups stay cheap.
 const COMPACT_AT_FILES: u64 = 8;
-
-const KEY_BYTES: usize = 16;
-
-fn chunk_key(id: &ChunkId) -> &[u8] {
-    id.as_bytes().get(..KEY_BYTES).unwrap_or_default()
-}
 
 fn key(prefix: u8, rest: &[u8]) -> Vec<u8> {
     [&[prefix], rest].concat()
@@ -98,9 +92,17 @@ fn options() -> Options {
     options
 }
 
-fn chunk_options(cache_bytes: usize) -> Options {
+fn pack_options(cache: &Cache) -> Options {
     let mut table = BlockBasedOptions::default();
-    table.set_block_cache(&Cache::new_lru_cache(cache_bytes));
+    table.set_block_cache(cache);
+    let mut options = Options::default();
+    options.set_block_based_table_factory(&table);
+    options
+}
+
+fn chunk_options(cache: &Cache) -> Options {
+    let mut table = BlockBasedOptions::default();
+    table.set_block_cache(cache);
     table.set_block_size(4 << 10);
     table.set_ribbon_filter(10.0);
     table.set_index_type(BlockBasedIndexType::TwoLevelIndexSearch);
@@ -118,9 +120,10 @@ fn chunk_options(cache_bytes: usize) -> Options {
 
 impl Database {
     fn families(cache_bytes: usize) -> Vec<ColumnFamilyDescriptor> {
+        let cache = Cache::new_lru_cache(cache_bytes);
         vec![
-            ColumnFamilyDescriptor::new("default", Options::default()),
-            ColumnFamilyDescriptor::new(CHUNKS, chunk_options(cache_bytes)),
+            ColumnFamilyDescriptor::new("default", pack_options(&cache)),
+            ColumnFamilyDescriptor::new(CHUNKS, chunk_options(&cache)),
         ]
     }
 
@@ -142,7 +145,7 @@ impl Database {
         Self::wrap(path, DB::open_cf_descriptors(&options(), path, Self::families(cache_bytes)))
     }
 
-    fn failed(&self, source: rocksdb::Error) -> Error {
+    pub(super) fn failed(&self, source: rocksdb::Error) -> Error {
         Error::Index { path: self.path.clone(), source }
     }
 
@@ -166,7 +169,7 @@ impl Database {
         self.write(batch)
     }
 
-    fn write(&self, batch: WriteBatch) -> Result<(), Error> {
+    pub(super) fn write(&self, batch: WriteBatch) -> Result<(), Error> {
         let mut options = WriteOptions::default();
         // No log: what is lost in a crash is read from the segments again.
         options.disable_wal(true);
@@ -204,41 +207,50 @@ impl Database {
         Ok(found.is_some())
     }
 
-    /// Adds those of the packs that it does not know yet, but for slots that are noted as damaged: they must not hide another copy.
-    pub(crate) fn add(&self, packs: &[PackSummary], notes: &Notes) -> Result<(), Error> {
+    /// The number of the next pack that is added.
+    pub(super) fn next_pack(&self) -> Result<u32, Error> {
+        let next = self.db.get_pinned(KEY_NEXT_PACK).map_err(|source| self.failed(source))?;
+        Ok(next.and_then(|bytes| number(&bytes, 0)).unwrap_or(0))
+    }
+
+    /// Adds a pack, but not its chunks, to what is to be written.
+    pub(super) fn put_pack(batch: &mut WriteBatch, number: u32, pack: &PackSummary) {
+        let content = if pack.map { Content::Map } else { Content::Data };
+        let entry = PackEntry { id: pack.id, content, object_bytes: pack.object_bytes };
+        batch.put(KEY_NEXT_PACK, (number + 1).to_be_bytes());
+        batch.put(key(PREFIX_PACK, &number.to_be_bytes()), entry.encode());
+        batch.put(key(PREFIX_PACK_NUMBER, pack.id.as_bytes()), number.to_be_bytes());
+    }
+
+    /// Adds chunks to what is to be written.
+    pub(super) fn put_chunks(&self, batch: &mut WriteBatch, entries: impl Iterator<Item = Entry>) -> Result<(), Error> {
         let chunks = self.chunks()?;
-        for pack in packs {
-            if self.has_pack(pack.id)? {
-                continue;
-            }
-            let next = self.db.get(KEY_NEXT_PACK).map_err(|source| self.failed(source))?;
-            let number = next.as_deref().and_then(|bytes| number(bytes, 0)).unwrap_or(0);
-            let mut batch = WriteBatch::default();
-            let content = if pack.map { Content::Map } else { Content::Data };
-            let entry = PackEntry { id: pack.id, content, object_bytes: pack.object_bytes };
-            batch.put(KEY_NEXT_PACK, (number + 1).to_be_bytes());
-            batch.put(key(PREFIX_PACK, &number.to_be_bytes()), entry.encode());
-            batch.put(key(PREFIX_PACK_NUMBER, pack.id.as_bytes()), number.to_be_bytes());
-            let damaged = notes.get(&pack.id);
-            for (slot, id) in pack.lists.ids.iter().enumerate() {
-                if damaged.is_some_and(|damaged| damaged.contains(slot as u32)) {
-                    continue;
-                }
-                let slot = (slot as u16).to_be_bytes();
-                let [a, b, c, d] = number.to_be_bytes();
-                batch.put_cf(chunks, chunk_key(id), [a, b, c, d, slot[0], slot[1]]);
-            }
-            self.write(batch)?;
+        for entry in entries {
+            let bytes = entry.to_bytes();
+            let (key, value) = bytes.split_at(KEY_BYTES);
+            batch.put_cf(chunks, key, value);
         }
         Ok(())
     }
 
-    /// Remembers that a segment was read, and which packs it names; all of them have been added.
-    pub(crate) fn add_segment(&self, segment: SegmentId, packs: &[PackSummary]) -> Result<(), Error> {
+    /// Adds to what is to be written that a segment was read, and which packs it names.
+    pub(super) fn put_segment(batch: &mut WriteBatch, segment: SegmentId, packs: &[PackSummary]) {
         let names: Vec<u8> = packs.iter().flat_map(|pack| *pack.id.as_bytes()).collect();
-        let mut batch = WriteBatch::default();
         batch.put(key(PREFIX_SEGMENT, segment.as_bytes()), names);
-        self.write(batch)
+    }
+
+    /// Makes sorted files of chunks a part of the database.
+    pub(super) fn ingest(&self, options: &IngestExternalFileOptions, files: Vec<PathBuf>) -> Result<(), Error> {
+        if files.is_empty() {
+            return Ok(());
+        }
+        let chunks = self.chunks()?;
+        self.db.ingest_external_file_cf_opts(chunks, options, files).map_err(|source| self.failed(source))
+    }
+
+    /// What files of chunks are written with.
+    pub(super) fn file_options() -> Options {
+        chunk_options(&Cache::new_lru_cache(0))
     }
 
     /// Makes everything durable, and compacts where many small files have come together.
@@ -286,15 +298,9 @@ impl Database {
 impl Index for Database {
     fn locate(&self, id: &ChunkId) -> Result<Option<(PackEntry, u32)>, Error> {
         let failed = |source| self.failed(source);
-        let Some(value) = self.db.get_pinned_cf(self.chunks()?, chunk_key(id)).map_err(failed)? else {
-            return Ok(None);
-        };
-        let (Some(pack), Some([high, low])) = (number(&value, 0), value.get(4..6).and_then(|s| s.first_chunk::<2>()))
-        else {
-            return Ok(None);
-        };
+        let found = self.db.get_pinned_cf(self.chunks()?, entry::key(id)).map_err(failed)?;
+        let Some((pack, slot)) = found.and_then(|value| entry::place(&value)) else { return Ok(None) };
         let entry = self.db.get_pinned(key(PREFIX_PACK, &pack.to_be_bytes())).map_err(failed)?;
-        let slot = u16::from_be_bytes([*high, *low]);
         Ok(entry.and_then(|entry| PackEntry::decode(&entry)).map(|entry| (entry, slot.into())))
     }
 

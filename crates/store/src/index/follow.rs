@@ -10,6 +10,7 @@ use crate::error::Error;
 use crate::id::{PackId, SegmentId, SessionId};
 use crate::index::ahead::Ahead;
 use crate::index::database::Database;
+use crate::index::intake::Intake;
 use crate::index::lock::Lock;
 use crate::layout;
 use crate::listing;
@@ -19,6 +20,9 @@ use crate::segment::{self, PackSummary, SEGMENT_TARGET_BYTES};
 
 /// Segments, or directories of packs, that are read at once, if the storage wants several requests at once: each may take 10 MiB.
 const AT_ONCE: usize = 8;
+
+/// New segments from which on they are sorted, not put one by one: some 1.6 million chunks.
+const MANY: usize = 16;
 
 /// What a rebuild of the index found.
 #[derive(Debug, Default)]
@@ -43,24 +47,24 @@ pub(crate) fn open(
     folder: &Path,
     seal: &Seal,
     (backend, notes): (&dyn Backend, &Notes),
-    cache_bytes: usize,
+    memory_bytes: usize,
 ) -> Result<Option<Database>, Error> {
-    let path = folder.join("index");
+    let path = super::folder(folder);
     let wanted: HashSet<SegmentId> = listing::segments(backend)?;
     if wanted.is_empty() && listing::any(backend, layout::PACKS)?.is_none() {
         return Ok(None);
     }
     // Twice: another process may delete a stale index between our look and our opening.
     for _ in 0..2 {
-        if let Some(database) = open_current((folder, &path), seal, backend, &wanted, cache_bytes)? {
+        if let Some(database) = open_current((folder, &path), seal, backend, &wanted, memory_bytes)? {
             return Ok(Some(database));
         }
         let lock = Lock::exclusive(folder)?;
-        follow(&path, seal, (backend, notes), cache_bytes, false)?;
+        follow(&path, seal, (backend, notes), memory_bytes, false)?;
         drop(lock);
     }
     let _lock = Lock::shared(folder)?;
-    Database::open_to_read(&path, cache_bytes).map(Some)
+    Database::open_to_read(&path, memory_bytes).map(Some)
 }
 
 /// Opens the index for reading, if it knows the wanted segments and no others.
@@ -69,14 +73,14 @@ fn open_current(
     seal: &Seal,
     backend: &dyn Backend,
     wanted: &HashSet<SegmentId>,
-    cache_bytes: usize,
+    memory_bytes: usize,
 ) -> Result<Option<Database>, Error> {
     let _lock = Lock::shared(folder)?;
     if !path.join("CURRENT").exists() {
         return Ok(None);
     }
     // An index that can't be read is a cache that is rebuilt.
-    let Ok(database) = Database::open_to_read(path, cache_bytes) else { return Ok(None) };
+    let Ok(database) = Database::open_to_read(path, memory_bytes) else { return Ok(None) };
     let (Ok(true), Ok(known)) = (database.is_for(seal.repository()), database.segments::<HashSet<SegmentId>>()) else {
         return Ok(None);
     };
@@ -108,10 +112,10 @@ pub(crate) fn rebuild(
     folder: &Path,
     seal: &Seal,
     (backend, notes): (&dyn Backend, &Notes),
-    cache_bytes: usize,
+    memory_bytes: usize,
 ) -> Result<RebuildOutcome, Error> {
     let _lock = Lock::exclusive(folder)?;
-    follow(&folder.join("index"), seal, (backend, notes), cache_bytes, true)
+    follow(&super::folder(folder), seal, (backend, notes), memory_bytes, true)
 }
 
 fn remove(path: &Path) -> Result<(), Error> {
@@ -129,20 +133,26 @@ fn follow(
     path: &Path,
     seal: &Seal,
     (backend, notes): (&dyn Backend, &Notes),
-    cache_bytes: usize,
+    memory_bytes: usize,
     mut anew: bool,
 ) -> Result<RebuildOutcome, Error> {
     let wanted: HashSet<SegmentId> = listing::segments(backend)?;
     let (mut known, mut orphans) = (HashSet::new(), HashSet::new());
     if !anew {
-        let usable = Database::open_to_write(path, cache_bytes).and_then(|database| {
+        let usable = Database::open_to_write(path, memory_bytes).and_then(|database| {
             known = database.segments()?;
             Ok(database.is_for(seal.repository())?.then_some(database))
         });
         match usable {
             Ok(Some(database)) if forget_gone(&database, backend, (&known, &wanted), &mut orphans)? => {
                 let mut outcome = RebuildOutcome::default();
-                add_segments(&database, seal, (backend, notes), wanted.difference(&known), None, &mut outcome)?;
+                let new: Vec<SegmentId> = wanted.difference(&known).copied().collect();
+                let mut intake = match path.parent() {
+                    Some(folder) if new.len() >= MANY => Intake::many(&database, folder, memory_bytes, false)?,
+                    _ => Intake::few(&database),
+                };
+                add_segments(&mut intake, seal, (backend, notes), &new, None, &mut outcome)?;
+                intake.finish()?;
                 // What a damaged segment named is found by making the index anew, once; and so is what one named that went.
                 let all_read = outcome.unreadable_segments.is_empty() && !outcome.replaced;
                 if all_read && all_named(&database, &orphans, &wanted)? {
@@ -156,11 +166,14 @@ fn follow(
     }
     debug_assert!(anew);
     remove(path)?;
-    let database = Database::open_to_write(path, cache_bytes)?;
+    let database = Database::open_to_write(path, memory_bytes)?;
     let mut outcome = RebuildOutcome::default();
     let packs: HashMap<PackId, u64> = listing::packs(backend)?;
-    add_segments(&database, seal, (backend, notes), wanted.iter(), Some(&packs), &mut outcome)?;
-    adopt_packs(&database, seal, (backend, notes), &packs, &mut outcome)?;
+    let mut intake = Intake::many(&database, path.parent().unwrap_or(path), memory_bytes, true)?;
+    let wanted: Vec<SegmentId> = wanted.into_iter().collect();
+    add_segments(&mut intake, seal, (backend, notes), &wanted, Some(&packs), &mut outcome)?;
+    adopt_packs((&database, &mut intake), seal, (backend, notes), &packs, &mut outcome)?;
+    intake.finish()?;
     // Last: an index that was not finished is not taken for one.
     database.label(seal.repository())?;
     database.finish()?;
@@ -202,35 +215,34 @@ fn all_named(database: &Database, orphans: &HashSet<PackId>, segments: &HashSet<
     Ok(orphans.is_empty())
 }
 
-fn add_segments<'a>(
-    database: &Database,
+fn add_segments(
+    intake: &mut Intake<'_>,
     seal: &Seal,
     (backend, notes): (&dyn Backend, &Notes),
-    segments: impl Iterator<Item = &'a SegmentId>,
+    segments: &[SegmentId],
     there: Option<&HashMap<PackId, u64>>,
     outcome: &mut RebuildOutcome,
 ) -> Result<(), Error> {
-    let segments: Vec<SegmentId> = segments.copied().collect();
     let in_flight = backend.requests_in_flight().min(AT_ONCE);
-    let mut read = Ahead::new(in_flight, &segments, |id| segment::read(backend, seal, *id));
+    let mut read = Ahead::new(in_flight, segments, |id| segment::read(backend, seal, *id));
     while let Some((id, found)) = read.next() {
         let id = &id;
         match found {
             Ok((_, mut packs)) => {
                 // A pack that is lost must not hide a chunk's other copy.
                 packs.retain(|pack| there.is_none_or(|there| there.contains_key(&pack.id)));
-                database.add(&packs, notes)?;
-                database.add_segment(*id, &packs)?;
+                intake.add(&packs, notes)?;
+                intake.add_segment(*id, &packs)?;
             }
             Err(Error::Backend(error)) if error.is_not_found() => {
-                database.add_segment(*id, &[])?;
+                intake.add_segment(*id, &[])?;
                 outcome.replaced = true;
                 continue;
             }
             // Damage costs speed, not data: a rebuild reads the packs themselves. It is marked as read, or every
             // command would try again.
             Err(error) if error.is_damage() => {
-                database.add_segment(*id, &[])?;
+                intake.add_segment(*id, &[])?;
                 outcome.unreadable_segments.push((*id, error));
                 continue;
             }
@@ -243,7 +255,7 @@ fn add_segments<'a>(
 
 /// Takes in packs that no segment named, and writes segments for them, one or more per session that wrote them.
 fn adopt_packs(
-    database: &Database,
+    (database, intake): (&Database, &mut Intake<'_>),
     seal: &Seal,
     (backend, notes): (&dyn Backend, &Notes),
     there: &HashMap<PackId, u64>,
@@ -263,13 +275,13 @@ fn adopt_packs(
         match opened {
             Ok(pack) => {
                 let summary = PackSummary::of_reader(&pack);
-                database.add(std::slice::from_ref(&summary), notes)?;
+                intake.add(std::slice::from_ref(&summary), notes)?;
                 outcome.adopted_packs += 1;
                 let packs = pending.entry(pack.session()).or_default();
                 packs.push(summary);
                 if packs.iter().map(PackSummary::encoded_bytes).sum::<usize>() >= SEGMENT_TARGET_BYTES {
                     let packs = std::mem::take(packs);
-                    write_segment(database, seal, backend, pack.session(), &packs, outcome)?;
+                    write_segment(intake, seal, backend, pack.session(), &packs, outcome)?;
                 }
             }
             // A garbage collector deleted it: that takes its segment first.
@@ -279,13 +291,13 @@ fn adopt_packs(
         }
     }
     for (session, packs) in pending {
-        write_segment(database, seal, backend, session, &packs, outcome)?;
+        write_segment(intake, seal, backend, session, &packs, outcome)?;
     }
     Ok(())
 }
 
 fn write_segment(
-    database: &Database,
+    intake: &mut Intake<'_>,
     seal: &Seal,
     backend: &dyn Backend,
     session: SessionId,
@@ -296,7 +308,7 @@ fn write_segment(
         return Ok(());
     }
     match segment::write(backend, seal, session, packs) {
-        Ok((id, _)) => database.add_segment(id, packs),
+        Ok((id, _)) => intake.add_segment(id, packs),
         // A repository that may only be read is still restored from: the index has the packs.
         Err(error) => {
             outcome.not_written = Some(error);

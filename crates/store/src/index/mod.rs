@@ -3,7 +3,7 @@
 //! The index is a cache (invariant I3). It lives in a folder of the host, never in the repository; deleted, it is rebuilt
 //! from the index segments, and those from the packs' directories.
 //!
-//! **RocksDB** maps the first 16 bytes of a chunk's id to a pack's number and the chunk's slot in that pack: 22 bytes.
+//! **RocksDB** maps the first 10 bytes of a chunk's id to a pack's number and the chunk's slot in that pack: 16 bytes.
 //! The rest stands in the pack's directory. **The neighbourhood** keeps directories that were met: chunks that were
 //! written together are looked up together, so that after one look-up in RocksDB the next thousand are answered from memory.
 //!
@@ -14,27 +14,41 @@
 
 mod ahead;
 mod database;
+mod entry;
 mod follow;
+mod intake;
 mod lock;
 #[cfg(test)]
 pub(crate) mod memory;
 mod neighbourhood;
+mod share;
+mod sort;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use database::PackEntry;
 pub(crate) use follow::{open, rebuild};
 pub(crate) use neighbourhood::Neighbourhood;
+pub(crate) use share::Share;
+
+use std::path::{Path, PathBuf};
 
 use crate::error::Error;
 use crate::id::{ChunkId, PackId};
 
+/// The database in a host's folder of a repository.
+fn folder(folder: &Path) -> PathBuf {
+    folder.join("index")
+}
+
 /// Whether there is an index in a host's folder of a repository.
-pub(crate) fn is_there(folder: &std::path::Path) -> bool {
-    folder.join("index").join("CURRENT").exists()
+pub(crate) fn is_there(folder: &Path) -> bool {
+    self::folder(folder).join("CURRENT").exists()
 }
 
 /// What answers where a chunk is.
 pub(crate) trait Index: Send + Sync + std::fmt::Debug {
-    /// The pack and slot of a chunk. The first 16 bytes of the id decide: the directory has the rest.
+    /// The pack and slot of a chunk. The first 10 bytes of the id decide: the directory has the rest.
     fn locate(&self, id: &ChunkId) -> Result<Option<(PackEntry, u32)>, Error>;
 
     /// Up to `count` packs of the same content that came after this one: mostly they were written after it, by the same session.
