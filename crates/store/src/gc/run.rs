@@ -10,6 +10,7 @@ use crate::gc::choice::{Choice, Criteria};
 use crate::gc::collection::{self, MAX_PACKS};
 use crate::gc::copy::{Copied, copy_live};
 use crate::gc::marking::Marking;
+use crate::gc::segments;
 use crate::gc::sweep::sweep;
 use crate::gc::wait::Waiter;
 use crate::gc::{GcOptions, GcReport, Observer};
@@ -50,6 +51,9 @@ impl Repository {
         run.waiter.remove_ended()?;
         run.waiter.remove_old_collectors()?;
         run.report.ended = run.waiter.end_old_writers()?;
+        let merged = segments::merge(self, session.id())?;
+        run.report.merged_segments = merged.segments;
+        run.report.copied_bytes += merged.written_bytes;
         let begun: BTreeSet<CollectionId> = collection::list(self.backend(), self.seal())?.into_keys().collect();
         if begun.is_empty() || run.finish(&begun, None)? {
             let (condemned, marking) = run.condemn(options)?;
