@@ -149,7 +149,11 @@ impl Cinderblock {
         bytes_in(&self.folder.join("repository"))
     }
 
-    fn run<const N: usize>(&self, arguments: [OsString; N]) -> Result<Measured> {
+    /// Runs the command with these arguments.
+    ///
+    /// # Errors
+    /// The command fails.
+    pub fn run<const N: usize>(&self, arguments: [OsString; N]) -> Result<Measured> {
         measure::run(&self.command(arguments), &self.folder.join("log"))
     }
 

@@ -4,7 +4,8 @@
 //!   similar volumes, interleaved with its own limit; `limit` prints the limit alone; `cinder` times the commands for
 //!   OpenStack Cinder's backups beside Cinder's own driver; `upkeep` times prune, gc and verify on a repository of
 //!   many backups, beside restic and rustic where they are installed; `latency` times backup, restore and verify on a
-//!   storage that is slow to answer; `index` fills the index with a hundred million chunks; `proxy` makes a storage over HTTP slow and faulty, and counts the requests.
+//!   storage that is slow to answer; `index` fills the index with a hundred million chunks; `many` times list, prune, gc and verify on a repository of very many backups, and
+//!   several backups at once; `large` times volumes of many TiB, and a long stream; `proxy` makes a storage over HTTP slow and faulty, and counts the requests.
 //! - `benches/*.rs` measure the parts with criterion.
 //!
 //! The limit is what the same threads need for the work that no deduplicating backup can leave
@@ -29,8 +30,10 @@ pub mod cinder;
 pub mod command;
 pub mod extents;
 pub mod index;
+pub mod large;
 pub mod latency;
 pub mod limit;
+pub mod many;
 pub mod measure;
 pub mod place;
 pub mod proxy;

@@ -16,7 +16,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use cinderblock_chunker::Extent;
-use cinderblock_store::{BackupId, Error as StoreError, PackId, Repository, VolumeId};
+use cinderblock_store::{BackupId, Error as StoreError, PackId, Repository, SessionId, VolumeId};
 
 use self::data::{Damage, DataCheck};
 use self::sample::Sample;
@@ -130,13 +130,17 @@ impl Engine {
         let found = Mutex::new(Vec::new());
         lanes::for_each(&self.pool, in_flight, &backups, |(volume, id)| {
             let findings = walk.backup(volume, *id, options.backups.is_some())?;
-            found.lock().unwrap_or_else(PoisonError::into_inner).push((volume.clone(), *id, findings));
+            let findings = findings.map(|findings| (volume.clone(), *id, findings));
+            found.lock().unwrap_or_else(PoisonError::into_inner).extend(findings);
             Ok::<_, Error>(())
         })?;
-        for (volume, id, findings) in found.into_inner().unwrap_or_else(PoisonError::into_inner) {
-            let Some(findings) = findings else { continue };
+        let mut found = found.into_inner().unwrap_or_else(PoisonError::into_inner);
+        // No session has this id: what can't be read counts.
+        let nobody = SessionId::from_bytes([0; 16]);
+        repository.retain_valid(&mut found, |(_, _, findings)| findings.session.unwrap_or(nobody)).map_err(store)?;
+        for (volume, id, findings) in found {
             report.backups += 1;
-            let Findings { lost, reason, objects, named: by_record } = findings;
+            let Findings { lost, reason, objects, named: by_record, .. } = findings;
             named.extend(by_record);
             damage.add_all(objects);
             if reason.is_some() || !lost.is_empty() {

@@ -1,14 +1,17 @@
 //! Finding backups, and deleting them.
 
+use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
 
 use cinderblock_backend::for_each_in_flight;
 
 use crate::error::Error;
-use crate::id::{BackupId, VolumeId};
+use crate::fence;
+use crate::id::{BackupId, SessionId, VolumeId};
 use crate::locking::timestamp;
 use crate::record::Record;
 use crate::repository::Repository;
+use crate::sabotage::{Step, skips};
 
 impl Repository {
     /// Finds a backup by its id, or by the beginning of its id if only one begins so; with `VOLUME/` before it, among the
@@ -44,22 +47,77 @@ impl Repository {
     /// # Errors
     /// What the storage says. Records that are damaged, or of a newer format, are passed over.
     pub fn newest_backup(&self, volume: &VolumeId) -> Result<Option<Record>, Error> {
-        let newest: Mutex<Option<Record>> = Mutex::default();
-        for_each_in_flight(self.backend.requests_in_flight(), &self.backups(Some(volume))?, |(volume, id)| match self
-            .record(volume, *id)
-        {
-            Ok(record) => {
-                let mut newest = newest.lock().unwrap_or_else(PoisonError::into_inner);
-                if newest.as_ref().is_none_or(|best| best.created_at < record.created_at) {
-                    *newest = Some(record);
-                }
-                Ok(())
-            }
-            Err(Error::BackupNotFound { .. } | Error::NewerFormat { .. } | Error::Unsupported { .. }) => Ok(()),
-            Err(error) if error.is_damage() => Ok(()),
-            Err(error) => Err(error),
+        let (newest, others): (Mutex<Option<Record>>, _) = (Mutex::default(), Mutex::new(Vec::new()));
+        for_each_in_flight(self.backend.requests_in_flight(), &self.backups(Some(volume))?, |(volume, id)| {
+            let Some(record) = self.readable_record(volume, *id)? else { return Ok(()) };
+            let mut newest = newest.lock().unwrap_or_else(PoisonError::into_inner);
+            let older = match &*newest {
+                Some(best) if record.created_at <= best.created_at => Some(record),
+                _ => newest.replace(record),
+            };
+            let mut others = others.lock().unwrap_or_else(PoisonError::into_inner);
+            others.extend(older.map(|older| (older.created_at, older.id)));
+            Ok::<_, Error>(())
         })?;
-        Ok(newest.into_inner().unwrap_or_else(PoisonError::into_inner))
+        let mut newest = newest.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let mut others = others.into_inner().unwrap_or_else(PoisonError::into_inner);
+        others.sort_unstable();
+        // Only of the one that is wanted it is asked whether it counts, and mostly it does.
+        while let Some(record) = newest {
+            if !self.is_void(record.session)? {
+                return Ok(Some(record));
+            }
+            newest = loop {
+                let Some((_, id)) = others.pop() else { return Ok(None) };
+                let next = self.readable_record(volume, id)?;
+                if next.is_some() {
+                    break next;
+                }
+            };
+        }
+        Ok(None)
+    }
+
+    /// A record, whether it counts or not, if it is there and this program can read it.
+    fn readable_record(&self, volume: &VolumeId, id: BackupId) -> Result<Option<Record>, Error> {
+        match self.unchecked_record(volume, id) {
+            Ok(record) => Ok(Some(record)),
+            Err(Error::BackupNotFound { .. } | Error::NewerFormat { .. } | Error::Unsupported { .. }) => Ok(None),
+            Err(error) if error.is_damage() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether a record of this session is none. To be asked after the record was read: a tombstone that is put later finds the record, or
+    /// its session takes it back.
+    fn is_void(&self, session: SessionId) -> Result<bool, Error> {
+        Ok(!skips(Step::ReaderCheck) && fence::is_buried(&*self.backend, session)?)
+    }
+
+    /// Of what was read of many records with [`unchecked_record`](Self::unchecked_record), leaves out that of records which do not count, because a
+    /// garbage collector gave up on the `session` that wrote them. One listing tells of all, where the storage's listings do not lag.
+    ///
+    /// # Errors
+    /// What the storage says.
+    pub fn retain_valid<T>(&self, read: &mut Vec<T>, session: impl Fn(&T) -> SessionId) -> Result<(), Error> {
+        if skips(Step::ReaderCheck) || read.is_empty() {
+            return Ok(());
+        }
+        let void = if read.len() > 1 && self.backend.settle_delay().is_zero() {
+            fence::tombstones(&*self.backend)?
+        } else {
+            let void = Mutex::new(HashSet::new());
+            let sessions: Vec<SessionId> = read.iter().map(&session).collect();
+            for_each_in_flight(self.backend.requests_in_flight(), &sessions, |session| {
+                if self.is_void(*session)? {
+                    void.lock().unwrap_or_else(PoisonError::into_inner).insert(*session);
+                }
+                Ok::<_, Error>(())
+            })?;
+            void.into_inner().unwrap_or_else(PoisonError::into_inner)
+        };
+        read.retain(|one| !void.contains(&session(one)));
+        Ok(())
     }
 
     /// Removes a backup's record: from then on the backup does not exist. Then its marks. Others are not touched, and the

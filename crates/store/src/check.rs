@@ -110,7 +110,8 @@ impl Repository {
             let packs = self.list_packs()?;
             for (at, (id, _)) in packs.iter().copied().enumerate() {
                 if at % AHEAD == 0 {
-                    self.load_packs(packs.get(at..packs.len().min(at + AHEAD)).unwrap_or_default());
+                    let ahead: Vec<PackId> = packs.iter().skip(at).take(AHEAD).map(|(id, _)| *id).collect();
+                    self.load_packs(&ahead);
                 }
                 let pack = match self.pack(id) {
                     Ok(pack) => pack,
@@ -140,10 +141,10 @@ impl Repository {
     }
 
     /// Has the directories of packs in memory, if the storage wants several requests at once. It is a hint.
-    fn load_packs(&self, packs: &[(PackId, u64)]) {
+    pub(crate) fn load_packs(&self, packs: &[PackId]) {
         let in_flight = self.backend.requests_in_flight();
         if in_flight > 1 {
-            let _ = for_each_in_flight(in_flight, packs, |(id, _)| self.pack(*id).map(drop).or(Ok::<(), Error>(())));
+            let _ = for_each_in_flight(in_flight, packs, |id| self.pack(*id).map(drop).or(Ok::<(), Error>(())));
         }
     }
 
@@ -202,7 +203,7 @@ impl Repository {
 }
 
 /// Packs whose directories are read together.
-const AHEAD: usize = 32;
+pub(crate) const AHEAD: usize = 32;
 
 /// Times that a search looks at all packs, while some of them go.
 const MAX_SEARCHES: usize = 5;

@@ -6,16 +6,26 @@ use std::sync::Arc;
 
 use cinderblock_backend::for_each_in_flight;
 
+use crate::check::AHEAD;
 use crate::error::Error;
 use crate::id::{ChunkId, PackId};
+use crate::map::Item;
 use crate::pack::{Content, FRAME_TARGET_BYTES, PackReader};
-use crate::repository::Repository;
+use crate::record::Record;
+use crate::repository::{Location, Repository};
+use crate::usage::Reached;
 
 /// Nodes that are looked at for what to read ahead: those below one node.
 const LOOKED_AT: usize = crate::map::FAN_OUT as usize;
 
 /// Stored bytes up to which frames that lie together are read in one request: 4 MiB.
 const MAX_READ_BYTES: u64 = 4 << 20;
+
+/// Records that are read at once: mostly of some KiB each, at most 16 MiB.
+const RECORDS_AT_ONCE: usize = 32;
+
+/// Packs that are read at once because records name them.
+const PACKS_AT_ONCE: usize = 2 * AHEAD;
 
 /// Frames of one pack that follow each other.
 struct Run {
@@ -39,11 +49,18 @@ impl Repository {
         else {
             return;
         };
-        let limit = (self.nodes.capacity() / 2).max(1);
-        let mut seen: HashSet<(PackId, u32)> = HashSet::from([(pack.id(), number)]);
-        let mut frames = vec![(pack, number)];
-        for id in upcoming.take(LOOKED_AT) {
-            if frames.len() >= limit {
+        self.read_frames_of(vec![(pack, number)], upcoming);
+    }
+
+    /// How many nodes' frames are read together at most.
+    fn nodes_at_once(&self) -> usize {
+        (self.nodes.capacity() / 2).max(1)
+    }
+
+    fn read_frames_of(&self, mut frames: Vec<(Arc<PackReader>, u32)>, wanted: &mut dyn Iterator<Item = ChunkId>) {
+        let mut seen: HashSet<(PackId, u32)> = frames.iter().map(|(pack, number)| (pack.id(), *number)).collect();
+        for id in wanted.take(LOOKED_AT) {
+            if frames.len() >= self.nodes_at_once() {
                 break;
             }
             let Some((pack, number)) = self.frame_nearby(id) else { continue };
@@ -51,8 +68,42 @@ impl Repository {
                 frames.push((pack, number));
             }
         }
+        let in_flight = self.backend.requests_in_flight();
         let read = for_each_in_flight(in_flight, &runs(frames), |run| self.read_run(run).or(Ok::<(), Error>(())));
         debug_assert!(read.is_ok());
+    }
+
+    /// Records whose maps are walked together: each may bring a frame of nodes that is its own.
+    pub(crate) fn records_at_once(&self) -> usize {
+        self.backend.requests_in_flight().min(self.nodes_at_once()).clamp(1, RECORDS_AT_ONCE)
+    }
+
+    /// Has in memory the directories and nodes that the walk of these records' maps wants first, if the storage wants several requests at once: one
+    /// after the other, each of many small backups would take a request's time for each of its packs and nodes. `loaded` has the packs that were
+    /// read so before. It is a hint.
+    pub(crate) fn prepare_to_reach<'a>(
+        &self,
+        records: impl Iterator<Item = &'a Record> + Clone,
+        reached: &Reached,
+        loaded: &mut HashSet<PackId>,
+    ) {
+        if self.backend.requests_in_flight() <= 1 {
+            return;
+        }
+        let hints = records.clone().flat_map(|record| record.map_packs.iter().chain(&record.data_packs));
+        // Each once: those that did not stay in memory are mostly walked to the end by then.
+        let packs: Vec<PackId> = hints.copied().filter(|id| loaded.insert(*id)).take(PACKS_AT_ONCE).collect();
+        self.load_packs(&packs);
+        let roots = records.map(|record| &record.map).filter(|root| root.level > 0);
+        let nodes = roots.flat_map(|root| &root.items).filter_map(|item| match item {
+            Item::Child { id, .. } => Some(*id),
+            Item::Zeros(_) => None,
+        });
+        let (nodes, mut places): (Vec<ChunkId>, _) = (nodes.collect(), Vec::new());
+        self.locate_nearby(&nodes, &mut places);
+        let is_new = |place: &Location| !reached.is_marked(place.pack.id(), place.slot);
+        let nodes = nodes.iter().zip(&places).filter(|(_, place)| place.as_ref().is_some_and(is_new));
+        self.read_frames_of(Vec::new(), &mut nodes.map(|(id, _)| *id));
     }
 
     /// Where a node is, if that is known without asking anybody.

@@ -301,8 +301,11 @@ impl Repository {
         Ok(record)
     }
 
-    /// Reads a record, whether it counts or not.
-    pub(crate) fn unchecked_record(&self, volume: &VolumeId, id: BackupId) -> Result<Record, Error> {
+    /// Reads a record, whether it counts or not: for who reads many of them, and has [`retain_valid`](Self::retain_valid) sort out all at once.
+    ///
+    /// # Errors
+    /// [`Error::BackupNotFound`], [`Error::Damaged`], or what the storage says.
+    pub fn unchecked_record(&self, volume: &VolumeId, id: BackupId) -> Result<Record, Error> {
         let name = self.record_object(volume, id)?;
         let record = Record::read(&*self.backend, self.seal(), &name, id)?;
         let chunk_bytes = self.descriptor.chunk_size.bytes();

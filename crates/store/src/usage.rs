@@ -6,6 +6,7 @@ use cinderblock_backend::ObjectInfo;
 
 use crate::error::Error;
 use crate::id::{ChunkId, PackId};
+use crate::index::ahead::Ahead;
 use crate::layout;
 use crate::map::{Item, Node};
 use crate::pack::{Content, PackReader};
@@ -221,17 +222,26 @@ impl Repository {
         })?;
         let mut reached = Reached::default();
         let mut volumes = HashSet::new();
-        for (volume, id) in self.backups(None)? {
-            match self.record(&volume, id) {
-                Ok(record) => {
-                    usage.backups += 1;
-                    usage.volume_bytes += record.volume_bytes;
-                    self.reach(&record, &mut reached)?;
-                    volumes.insert(volume);
+        let mut loaded = HashSet::new();
+        let at_once = self.records_at_once();
+        for together in self.backups(None)?.chunks(at_once) {
+            let mut records = Vec::with_capacity(together.len());
+            let mut read = Ahead::new(at_once, together, |(volume, id)| self.unchecked_record(volume, *id));
+            while let Some((_, read)) = read.next() {
+                match read {
+                    Ok(record) => records.push(record),
+                    Err(Error::BackupNotFound { .. }) => {}
+                    Err(error) if error.is_damage() => usage.missing += 1,
+                    Err(error) => return Err(error),
                 }
-                Err(Error::BackupNotFound { .. }) => {}
-                Err(error) if error.is_damage() => usage.missing += 1,
-                Err(error) => return Err(error),
+            }
+            self.retain_valid(&mut records, |record| record.session)?;
+            self.prepare_to_reach(records.iter(), &reached, &mut loaded);
+            for record in records {
+                usage.backups += 1;
+                usage.volume_bytes += record.volume_bytes;
+                self.reach(&record, &mut reached)?;
+                volumes.insert(record.volume);
             }
         }
         usage.volumes = volumes.len() as u64;

@@ -25,6 +25,8 @@ struct Collected {
     freed_bytes: u64,
     copied_bytes: u64,
     pending_packs: u64,
+    /// Small index segments that larger ones took the place of.
+    merged_segments: u64,
     packs_kept_for_writers: u64,
     /// Packs that nothing, or little, is needed of, and that are locked.
     locked_packs: u64,
@@ -135,6 +137,7 @@ impl Collected {
             freed_bytes: report.freed_bytes,
             copied_bytes: report.copied_bytes,
             pending_packs: report.pending,
+            merged_segments: report.merged_segments,
             packs_kept_for_writers: report.kept_for_writers,
             locked_packs: report.locked.packs,
             locked_until: report.locked.until.map(|until| until.to_string()),
@@ -190,6 +193,9 @@ fn text(collected: &Collected) -> String {
             number::counted(collected.leftover_files, "file"),
             size::show(collected.leftover_bytes)
         );
+    }
+    if collected.merged_segments > 0 {
+        let _ = writeln!(text, "merged {} of the index", number::counted(collected.merged_segments, "segment"));
     }
     for ended in &collected.ended {
         let _ = writeln!(text, "gave up on {}: no sign of life", ended.text());

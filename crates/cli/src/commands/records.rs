@@ -2,7 +2,7 @@
 
 use anyhow::Context as _;
 use cinderblock_pipeline::CancelToken;
-use cinderblock_store::{BackupId, Error, Record, Repository, VolumeId};
+use cinderblock_store::{BackupId, Error, Record, Repository, SessionId, VolumeId};
 use rayon::ThreadPool;
 use rayon::prelude::*;
 
@@ -10,6 +10,9 @@ use crate::context::Context;
 
 /// Threads for each of those that compute: small objects are waited for more than worked on.
 const WAITING_THREADS: usize = 4;
+
+/// The session of a record that can't be read: no collector gives up on it.
+const NOBODY: SessionId = SessionId::from_bytes([0; 16]);
 
 /// A backup, and what was wanted of its record or why that cannot be read.
 pub struct Entry<T> {
@@ -40,19 +43,24 @@ pub fn read<T: Send>(
         if cancel.is_cancelled() {
             return Some(Err(anyhow::anyhow!("stopped while records were read")));
         }
-        match repository.record(&volume, id) {
-            Ok(record) => Some(Ok(Entry { volume, id, record: Ok(wanted(record)) })),
+        match repository.unchecked_record(&volume, id) {
+            Ok(record) => Some(Ok((record.session, Entry { volume, id, record: Ok(wanted(record)) }))),
             // Deleted since it was listed.
             Err(Error::BackupNotFound { .. }) => None,
             Err(error)
                 if error.is_damage() || matches!(error, Error::NewerFormat { .. } | Error::Unsupported { .. }) =>
             {
-                Some(Ok(Entry { volume, id, record: Err(error) }))
+                Some(Ok((NOBODY, Entry { volume, id, record: Err(error) })))
             }
             Err(error) => Some(Err(anyhow::Error::new(error).context(format!("reading backup {id} of {volume}")))),
         }
     };
-    pool.install(|| listed.into_par_iter().filter_map(read).collect())
+    let mut entries: Vec<(SessionId, Entry<T>)> =
+        pool.install(|| listed.into_par_iter().filter_map(read).collect::<anyhow::Result<_>>())?;
+    repository
+        .retain_valid(&mut entries, |(session, _)| *session)
+        .context("looking for sessions that were given up")?;
+    Ok(entries.into_iter().map(|(_, entry)| entry).collect())
 }
 
 /// Refuses a volume that has no backups: mostly it is a slip of the pen, and nobody would notice that its backups are copied nowhere.

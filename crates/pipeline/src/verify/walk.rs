@@ -5,7 +5,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use cinderblock_chunker::Extent;
 use cinderblock_store::map::{Leaf, PieceContent};
-use cinderblock_store::{BackupId, ChunkId, Error as StoreError, Location, PackId, Record, Repository, VolumeId};
+use cinderblock_store::{
+    BackupId, ChunkId, Error as StoreError, Location, PackId, Record, Repository, SessionId, VolumeId,
+};
 
 use super::data::Damage;
 use super::report::{DamagedObject, in_full};
@@ -27,6 +29,8 @@ pub(super) struct Findings {
     pub objects: Vec<DamagedObject>,
     /// Where something is lost, the packs that the record names.
     pub named: Vec<PackId>,
+    /// The session that wrote the record, if that can be read.
+    pub session: Option<SessionId>,
 }
 
 /// Walks maps, from several threads.
@@ -75,7 +79,12 @@ impl<'a> Walk<'a> {
         id: BackupId,
         chosen: bool,
     ) -> Result<Result<Option<Record>, StoreError>, Error> {
-        match self.repository.record(volume, id) {
+        // Of all others it is asked at the end, at once, whether they count.
+        let record = match chosen {
+            true => self.repository.record(volume, id),
+            false => self.repository.unchecked_record(volume, id),
+        };
+        match record {
             Ok(record) => Ok(Ok(Some(record))),
             Err(StoreError::BackupNotFound { .. }) if !chosen => Ok(Ok(None)),
             Err(error) if error.is_damage() => Ok(Err(error)),
@@ -111,6 +120,7 @@ impl<'a> Walk<'a> {
                 return Ok(Some(findings));
             }
         };
+        findings.session = Some(record.session);
         let mut lost = Vec::new();
         let mut position = 0;
         'again: loop {

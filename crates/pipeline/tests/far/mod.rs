@@ -129,7 +129,7 @@ impl Backend for Far {
         self.around(name, bytes, || self.storage.put(name, parts))
     }
     fn get(&self, name: &ObjectName, limit: u64) -> Result<Vec<u8>, Error> {
-        self.storage.get(name, limit)
+        self.around(name, 0, || self.storage.get(name, limit))
     }
     fn read_into(&self, name: &ObjectName, offset: u64, buf: &mut [u8]) -> Result<(), Error> {
         self.around(name, buf.len(), || self.storage.read_into(name, offset, buf))

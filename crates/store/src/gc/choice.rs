@@ -5,13 +5,14 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use crate::error::Error;
 use crate::gc::Locked;
 use crate::gc::marking::Marking;
-use crate::id::{PackId, SegmentId, SessionId};
+use crate::gc::segments;
+use crate::id::{PackId, SessionId};
 use crate::layout;
 use crate::listing;
 use crate::pack::PackReader;
 use crate::pack::directory::Directory;
 use crate::repository::Repository;
-use crate::segment::{self, PackSummary};
+use crate::segment::PackSummary;
 
 /// What becomes of the packs.
 #[derive(Debug, Default)]
@@ -49,27 +50,28 @@ impl Choice {
         let mut choice = Self::default();
         let mut left: BTreeSet<PackId> = criteria.packs.keys().copied().collect();
         let backend = repository.backend();
-        let segments: BTreeSet<SegmentId> = listing::segments(backend)?;
-        for id in segments {
-            match segment::read(backend, repository.seal(), id) {
-                Ok((session, packs)) => {
-                    for pack in packs {
-                        if left.remove(&pack.id) {
-                            choice.consider(repository, (marking, criteria), session, pack)?;
-                        } else if !criteria.packs.contains_key(&pack.id)
-                            // A listing may only not show it yet; its segment came after it.
-                            && !listing::exists(backend, &layout::pack(pack.id)?)?
-                        {
-                            choice.gone.insert(pack.id);
-                        }
-                    }
-                }
-                Err(Error::Backend(error)) if error.is_not_found() => {}
+        segments::read(repository, &segments::list(repository)?, |_, found| {
+            let (session, packs) = match found {
+                Ok(read) => read,
                 // Its packs are looked at one by one.
-                Err(error) if error.is_damage() => choice.damage.push(error),
+                Err(error) if error.is_damage() => {
+                    choice.damage.push(error);
+                    return Ok(());
+                }
                 Err(error) => return Err(error),
+            };
+            for pack in packs {
+                if left.remove(&pack.id) {
+                    choice.consider(repository, (marking, criteria), session, pack)?;
+                } else if !criteria.packs.contains_key(&pack.id)
+                    // A listing may only not show it yet; its segment came after it.
+                    && !listing::exists(backend, &layout::pack(pack.id)?)?
+                {
+                    choice.gone.insert(pack.id);
+                }
             }
-        }
+            Ok(())
+        })?;
         for id in left {
             match PackReader::open(backend, repository.seal(), id) {
                 Ok(pack) => {

@@ -1,6 +1,6 @@
 //! [`Marking`]: what the records reach, and what stands in the way of knowing it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::damage::{self, Notes, Wrong};
@@ -8,9 +8,10 @@ use crate::error::Error;
 use crate::fence;
 use crate::gc::{GcReport, Observer, Progress};
 use crate::id::{BackupId, PackId, SessionId, VolumeId};
+use crate::index::ahead::Ahead;
 use crate::layout;
 use crate::listing;
-use crate::record;
+use crate::record::{self, Record};
 use crate::repository::Repository;
 use crate::usage::Reached;
 
@@ -27,6 +28,8 @@ pub(super) struct Marking {
     /// Records that can't be read: nobody knows what they reach. And damage notes: the copy that was marked may be one that is known to
     /// be wrong, and another one the last.
     pub unreadable: Vec<Error>,
+    /// Packs that were read because records name them.
+    loaded: HashSet<PackId>,
 }
 
 impl Marking {
@@ -43,34 +46,54 @@ impl Marking {
         let buried = fence::tombstones(repository.backend())?;
         found.sort_unstable();
         let total = found.len() as u64;
-        for (done, (volume, id)) in (0..).zip(found) {
+        let at_once = repository.records_at_once();
+        let mut done = 0;
+        for together in found.chunks(at_once) {
             observer.tell(&Progress::Marking { done, total })?;
-            let name = (volume, id);
-            if let Some(known) = self.marked.get(&name).or(self.buried.get(&name))
-                && record::writer(repository.backend(), &repository.record_object(&name.0, id)?)? == Some(*known)
-            {
-                continue;
+            let (mut found, mut walked) = (Vec::with_capacity(together.len()), Vec::new());
+            let mut read = Ahead::new(at_once, together, |name| self.read_new(repository, name));
+            while let Some(next) = read.next() {
+                found.push(next);
             }
-            let (volume, _) = &name;
-            let record = match repository.unchecked_record(volume, id) {
-                Ok(record) => record,
-                Err(Error::BackupNotFound { .. }) => continue,
-                Err(error)
-                    if error.is_damage() || matches!(error, Error::NewerFormat { .. } | Error::Unsupported { .. }) =>
-                {
-                    self.unreadable.push(error);
-                    continue;
+            for (name, read) in found {
+                match read {
+                    Ok(Some(record)) if buried.contains(&record.session) => {
+                        self.buried.insert(name, record.session);
+                    }
+                    Ok(Some(record)) => walked.push((name, record)),
+                    Ok(None) => {}
+                    Err(error)
+                        if error.is_damage()
+                            || matches!(error, Error::NewerFormat { .. } | Error::Unsupported { .. }) =>
+                    {
+                        self.unreadable.push(error);
+                    }
+                    Err(error) => return Err(error),
                 }
-                Err(error) => return Err(error),
-            };
-            if buried.contains(&record.session) {
-                self.buried.insert(name, record.session);
-                continue;
             }
-            repository.reach(&record, &mut self.reached)?;
-            self.marked.insert(name, record.session);
+            let maps = walked.iter().map(|(_, record)| record);
+            repository.prepare_to_reach(maps, &self.reached, &mut self.loaded);
+            for (name, record) in walked {
+                repository.reach(&record, &mut self.reached)?;
+                self.marked.insert(name, record.session);
+            }
+            done += together.len() as u64;
         }
         Ok(())
+    }
+
+    /// Reads a record. None where it is gone, and where it is one that was looked at before.
+    fn read_new(&self, repository: &Repository, name: &(VolumeId, BackupId)) -> Result<Option<Record>, Error> {
+        let (volume, id) = name;
+        if let Some(known) = self.marked.get(name).or(self.buried.get(name))
+            && record::writer(repository.backend(), &repository.record_object(volume, *id)?)? == Some(*known)
+        {
+            return Ok(None);
+        }
+        match repository.unchecked_record(volume, *id) {
+            Err(Error::BackupNotFound { .. }) => Ok(None),
+            other => other.map(Some),
+        }
     }
 
     /// Marks everything; once more with an index that was made anew where something is missing, for the index is only a cache.

@@ -19,6 +19,7 @@ pub(crate) mod collection;
 mod copy;
 mod marking;
 mod run;
+mod segments;
 mod sweep;
 mod wait;
 
@@ -152,6 +153,8 @@ pub struct GcReport {
     pub freed_bytes: u64,
     /// Bytes that were written: packs of what lives, and segments.
     pub copied_bytes: u64,
+    /// Small index segments that larger ones took the place of.
+    pub merged_segments: u64,
     /// What killed processes had left half written, and was removed; of a dry run, what would be. It is no part of
     /// [`freed_bytes`](Self::freed_bytes).
     pub leftovers: Leftovers,

@@ -10,6 +10,7 @@ use crate::gc::choice::{Choice, Criteria};
 use crate::gc::collection::{self, MAX_PACKS};
 use crate::gc::copy::{Copied, copy_live};
 use crate::gc::marking::Marking;
+use crate::gc::segments;
 use crate::gc::sweep::sweep;
 use crate::gc::wait::Waiter;
 use crate::gc::{GcOptions, GcReport, Observer};
@@ -50,6 +51,9 @@ impl Repository {
         run.waiter.remove_ended()?;
         run.waiter.remove_old_collectors()?;
         run.report.ended = run.waiter.end_old_writers()?;
+        let merged = segments::merge(self, session.id())?;
+        run.report.merged_segments = merged.segments;
+        run.report.copied_bytes += merged.written_bytes;
         let begun: BTreeSet<CollectionId> = collection::list(self.backend(), self.seal())?.into_keys().collect();
         if begun.is_empty() || run.finish(&begun, None)? {
             let (condemned, marking) = run.condemn(options)?;
@@ -79,7 +83,7 @@ impl Repository {
         observer: &Observer<'_>,
         report: &mut GcReport,
     ) -> Result<(), Error> {
-        let mut survey = Survey::make(self, observer)?;
+        let mut survey = Survey::make(self, observer, None)?;
         let choice = survey.choose(self, options.repack_below)?;
         survey.tell(report);
         report.condemned = (choice.dead.len() + choice.sparse.len()) as u64;
@@ -102,10 +106,11 @@ struct Survey {
 }
 
 impl Survey {
-    fn make(repository: &Repository, observer: &Observer<'_>) -> Result<Self, Error> {
+    /// `own`: the collector's session, which refers to nothing but what it has copied so far. Segments that it merged are its own.
+    fn make(repository: &Repository, observer: &Observer<'_>, own: Option<SessionId>) -> Result<Self, Error> {
         let packs = listing::packs(repository.backend())?;
         let sessions = repository.sessions()?.into_iter().filter(SessionInfo::is_at_work);
-        let at_work = sessions.map(|session| session.id).collect();
+        let at_work = sessions.map(|session| session.id).filter(|id| Some(*id) != own).collect();
         let marking = Marking::complete(repository, observer)?;
         let collections = collection::list(repository.backend(), repository.seal())?;
         Ok(Self { packs, at_work, marking, condemned: collections.into_values().flatten().collect() })
@@ -137,7 +142,7 @@ impl Run<'_> {
     fn condemn(&mut self, options: &GcOptions) -> Result<(BTreeSet<CollectionId>, Marking), Error> {
         let repository = self.repository;
         let (backend, seal) = (repository.backend(), repository.seal());
-        let mut survey = Survey::make(repository, self.observer)?;
+        let mut survey = Survey::make(repository, self.observer, Some(self.session.id()))?;
         survey.tell(&mut self.report);
         self.remove_buried(&mut survey.marking)?;
         if !self.report.doubts.is_empty() {

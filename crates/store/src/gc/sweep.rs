@@ -5,10 +5,9 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use crate::damage;
 use crate::error::Error;
 use crate::fence;
-use crate::gc::{Observer, Progress};
+use crate::gc::{Observer, Progress, segments};
 use crate::id::{PackId, SegmentId, SessionId};
 use crate::layout;
-use crate::listing;
 use crate::locking::timestamp;
 use crate::repository::Repository;
 use crate::segment::{self, PackSummary, SEGMENT_TARGET_BYTES};
@@ -71,16 +70,12 @@ pub(super) fn sweep(
     let backend = repository.backend();
     let mut replacer =
         Replacer { repository, collector, old: Vec::new(), kept: Vec::new(), bytes: 0, written_bytes: 0 };
-    let segments: BTreeSet<SegmentId> = listing::segments(backend)?;
-    for id in segments {
-        match segment::read(backend, repository.seal(), id) {
-            Ok((_, packs)) => replacer.take(id, packs, condemned)?,
-            Err(Error::Backend(error)) if error.is_not_found() => {}
-            // What it names is not known: it stays, and does no harm.
-            Err(error) if error.is_damage() => {}
-            Err(error) => return Err(error),
-        }
-    }
+    segments::read(repository, &segments::list(repository)?, |id, found| match found {
+        Ok((_, packs)) => replacer.take(id, packs, condemned),
+        // What it names is not known: it stays, and does no harm.
+        Err(error) if error.is_damage() => Ok(()),
+        Err(error) => Err(error),
+    })?;
     replacer.flush()?;
     repository.forget_index();
     repository.forget_packs();

@@ -7,7 +7,7 @@ use cinderblock_backend::for_each_in_flight;
 use crate::error::Error;
 
 /// What `read` makes of each of `items`, in their order; so many are read together whenever none is left.
-pub(super) struct Ahead<'a, T, V, R> {
+pub(crate) struct Ahead<'a, T, V, R> {
     in_flight: usize,
     items: &'a [T],
     read: R,
@@ -15,20 +15,20 @@ pub(super) struct Ahead<'a, T, V, R> {
     there: Vec<(T, Result<V, Error>)>,
 }
 
-impl<'a, T: Copy + Sync + Send, V: Send, R: Fn(&T) -> Result<V, Error> + Sync> Ahead<'a, T, V, R> {
-    pub(super) fn new(in_flight: usize, items: &'a [T], read: R) -> Self {
+impl<'a, T: Clone + Sync + Send, V: Send, R: Fn(&T) -> Result<V, Error> + Sync> Ahead<'a, T, V, R> {
+    pub(crate) fn new(in_flight: usize, items: &'a [T], read: R) -> Self {
         Self { in_flight: in_flight.max(1), items, read, there: Vec::new() }
     }
 
-    pub(super) fn next(&mut self) -> Option<(T, Result<V, Error>)> {
+    pub(crate) fn next(&mut self) -> Option<(T, Result<V, Error>)> {
         if self.there.is_empty() {
             let (together, rest) = self.items.split_at(self.in_flight.min(self.items.len()));
             self.items = rest;
-            let numbered: Vec<(usize, T)> = together.iter().copied().enumerate().collect();
+            let numbered: Vec<(usize, T)> = together.iter().cloned().enumerate().collect();
             let found = Mutex::new(Vec::with_capacity(numbered.len()));
             let _ = for_each_in_flight(self.in_flight, &numbered, |(number, item)| {
                 let value = (self.read)(item);
-                found.lock().unwrap_or_else(PoisonError::into_inner).push((*number, *item, value));
+                found.lock().unwrap_or_else(PoisonError::into_inner).push((*number, item.clone(), value));
                 Ok::<(), Error>(())
             });
             let mut found = found.into_inner().unwrap_or_else(PoisonError::into_inner);
