@@ -34,7 +34,7 @@ test: deps ## Run all tests, those in the documentation too; installs Cinder onc
 	@if [ -e "$$CINDERBLOCK_CINDER_REFERENCE" ]; then python=$${CINDERBLOCK_CINDER_PYTHON:-$$(tools/cinder-oracle)}; \
 		else echo "make: no $$CINDERBLOCK_CINDER_REFERENCE: no tests beside Cinder's own driver" >&2; fi; \
 		set -x; CINDERBLOCK_CINDER_PYTHON=$$python cargo test --release --workspace
-	@SCENARIOS=no tools/test-remote seaweedfs moto azurite
+	@SCENARIOS=no tools/test-remote
 
 # Each server is installed once (250 MB together), started in a temporary folder, and stopped. Where that fails, its tests are skipped.
 # KILLS=1000 CRASHES=50 FAULTY=50 ROUNDS=20 for hours of kills, crashes, bad lines and hosts side by side; SEED=n for the choices of an earlier run.
