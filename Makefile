@@ -11,7 +11,7 @@ export PATH := $(HOME)/.cargo/bin:$(PATH)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build demo test test-remote bench bench-cinder bench-upkeep bench-remote bench-latency fuzz simulate simulate-steps exhaust kill lint fmt install clean
+.PHONY: help deps build demo test test-remote bench bench-cinder bench-upkeep bench-many bench-large bench-remote bench-latency fuzz simulate simulate-steps exhaust kill lint fmt install clean
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | awk -F'|' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -53,6 +53,14 @@ bench-cinder: build ## Measure Cinder's backups beside Cinder's own driver (VOLU
 # Beside restic and rustic, where they are on the PATH. BENCH="--backups 20 --rustic FILE".
 bench-upkeep: build ## Measure prune, gc and verify on a repository of many backups (VOLUMES=DIR for your own)
 	cargo run --release -p cinderblock-benches --bin upkeep -- $(if $(VOLUMES),--volumes $(VOLUMES)) $(BENCH)
+
+# BENCH="--volumes 100 --backups 20", or BENCH="--parallel 8" for backups at once.
+bench-many: build ## Measure list, prune, gc and verify on 50,000 small backups, or 8 backups at once (BENCH="--parallel 8")
+	cargo run --release -p cinderblock-benches --bin many -- $(BENCH)
+
+# BENCH="--data 8", or BENCH="--stream 64 --work DIR": DIR needs an eighth of the stream.
+bench-large: build ## Measure sparse volumes up to 16 TiB, or a long stream (BENCH="--stream 64 --work DIR")
+	cargo run --release -p cinderblock-benches --bin large -- $(BENCH)
 
 # BENCH="--latency 50 --rate 200 --memory 256 --large 2048" and more: see latency --help.
 bench-latency: deps ## Measure how much of its speed a backup keeps on a storage that is far away (VOLUMES=DIR for your own)

@@ -144,6 +144,9 @@ fn a_collector_reads_records_together_and_their_packs_together() {
             .unwrap();
     }
     for of_records in [true, false] {
+        // A host that has kept no directory. Whether the repository is what it says, it has found out.
+        let host = Host::new(&storage);
+        drop(host.repository.start_session("a look").unwrap());
         storage.hold(
             8,
             move |name, bytes| match of_records {
@@ -158,7 +161,7 @@ fn a_collector_reads_records_together_and_their_packs_together() {
         assert_eq!(storage.seen().requests, 8);
     }
     storage.hold(8, |name, _| name.starts_with("backups/"), || Ok(()));
-    assert_eq!(host.repository.usage().unwrap().backups, 8);
+    assert_eq!(Host::new(&storage).repository.usage().unwrap().backups, 8);
     storage.seen();
 }
 
