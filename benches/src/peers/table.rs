@@ -47,15 +47,7 @@ pub const CINDERBLOCK: Recipe = Recipe {
             "--existing",
         ]),
     },
-    verify: Verify::All(&[
-        "cinderblock",
-        "--repo",
-        "{repository}",
-        "--cache-dir",
-        "{cache}",
-        "verify",
-        "--read-data",
-    ]),
+    verify: Verify::All(&["cinderblock", "--repo", "{repository}", "--cache-dir", "{cache}", "verify", "--read-data"]),
 };
 
 /// BorgBackup as it comes: chunks cut by content, 2 MiB on average.
@@ -194,7 +186,7 @@ pub const BUPSTASH: Recipe = Recipe {
 pub const BENJI: Recipe = Recipe {
     name: "benji",
     program: "benji",
-    version: &["version-info"],
+    version: &["-c", "{home}/benji.yaml", "version-info"],
     settings: "blocks of 4 MiB, its default; zstd level 1",
     environment: &[("HOME", "{home}")],
     folders: &["{repository}/data"],
@@ -287,23 +279,8 @@ pub const ZBACKUP: Recipe = Recipe {
     environment: &[("HOME", "{home}")],
     folders: &[],
     files: &[],
-    init: &[&[
-        "zbackup",
-        "--non-encrypted",
-        "--silent",
-        "-o",
-        "bundle.compression_method=lzo",
-        "init",
-        "{repository}",
-    ]],
-    backup: &[
-        "<{source}",
-        "zbackup",
-        "--non-encrypted",
-        "--silent",
-        "backup",
-        "{repository}/backups/b{backup}",
-    ],
+    init: &[&["zbackup", "--non-encrypted", "--silent", "-o", "bundle.compression_method=lzo", "init", "{repository}"]],
+    backup: &["<{source}", "zbackup", "--non-encrypted", "--silent", "backup", "{repository}/backups/b{backup}"],
     restore: Restore::File {
         new: &[">{target}", "zbackup", "--non-encrypted", "--silent", "restore", "{repository}/backups/b{backup}"],
         over: None,
