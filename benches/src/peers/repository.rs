@@ -249,7 +249,7 @@ pub fn installed(name: &str) -> Option<PathBuf> {
 
 /// The first word with a digit, a dot and a digit, or else the first that begins with a digit.
 fn version_in(printed: &str) -> Option<String> {
-    let words = printed.split(|c: char| c.is_whitespace() || "\"'(),:".contains(c));
+    let words = printed.split(|c: char| c.is_whitespace() || "\"'(),:-".contains(c));
     let words: Vec<_> = words.map(|word| word.strip_prefix('v').unwrap_or(word)).collect();
     let digit = |text: &str| text.starts_with(|c: char| c.is_ascii_digit());
     let dotted = |word: &&str| {
@@ -293,6 +293,7 @@ mod tests {
             ("restic 0.14.0 compiled with go1.19.8 on linux/amd64", "0.14.0"),
             ("borg 1.2.4\n", "1.2.4"),
             ("casync 2\n", "2"),
+            ("bupstash-0.12.0\n", "0.12.0"),
             ("[DEBUG] at main( zbackup.cc:19 ): ZBackup version 1.4", "1.4"),
             ("{\n \"version\": \"0.17.0\"}", "0.17.0"),
             ("rustic v0.11.4", "0.11.4"),

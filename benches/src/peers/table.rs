@@ -72,7 +72,7 @@ pub const BORG: Recipe = Recipe {
 /// BorgBackup with chunks of 64 KiB on a grid, as its manual wants it for block devices.
 pub const BORG_FIXED: Recipe = Recipe {
     name: "borg-fixed",
-    settings: "the same with `--chunker-params fixed,65536`",
+    settings: "as borg, with `--chunker-params fixed,65536`",
     backup: &[
         "borg",
         "create",
@@ -171,7 +171,7 @@ pub const KOPIA: Recipe = Recipe {
 pub const BUPSTASH: Recipe = Recipe {
     name: "bupstash",
     program: "bupstash",
-    version: &["version"],
+    version: &["--version"],
     settings: "always encrypts; its own compression",
     environment: &[("BUPSTASH_REPOSITORY", "{repository}"), ("BUPSTASH_KEY", "{home}/key"), ("HOME", "{home}")],
     folders: &[],
