@@ -63,10 +63,10 @@ bench-remote: build ## Measure a repository on SeaweedFS beside restic (VOLUMES=
 	cargo build --release -p cinderblock-benches --bin proxy
 	tools/bench-remote $(VOLUMES) $(LATENCY)
 
-# borg, restic, rustic, kopia, bupstash, Benji, casync, bup, ZBackup: those on the PATH. BENCH="--rounds 1 --tools borg,restic --backups 0".
+# borg, restic, rustic, kopia, bupstash, Benji, casync, bup, ZBackup: those on the PATH. BENCH="--dense" (hours with slow ones), "--rounds 1 --tools borg,restic --backups 0".
 # What it measures goes to benches/results/peers.json; `--add` adds to what is there.
 bench-peers: build ## Measure everything beside the peers that are installed and beside the limit, and plot it (VOLUMES=DIR for your own)
-	cargo run --release -p cinderblock-benches --bin peers -- --dense --plots docs/plots $(if $(VOLUMES),--volumes $(VOLUMES)) $(BENCH)
+	cargo run --release -p cinderblock-benches --bin peers -- --plots docs/plots $(if $(VOLUMES),--volumes $(VOLUMES)) $(BENCH)
 
 plots: deps ## Make the plots of the documentation again from benches/results (written by make bench-peers and others)
 	cargo run --release -p cinderblock-benches --bin plots

@@ -89,6 +89,11 @@ fn main() -> Result<ExitCode> {
             false
         }
     });
+    if let Some(earlier) = earlier {
+        results.add_earlier(earlier)?;
+    }
+    let names: Vec<_> = [LIMIT].into_iter().chain(TOOLS.map(|recipe| recipe.name)).collect();
+    results.sort(&names);
     for dense in [false, true] {
         let wanted = if dense { arguments.dense || arguments.dense_only } else { !arguments.dense_only };
         if wanted && arguments.rounds > 0 {
@@ -96,18 +101,14 @@ fn main() -> Result<ExitCode> {
             let frames = Frames::of(&volumes, &course, work, threads)?;
             for number in 0..arguments.rounds {
                 round(number, dense, &course, &frames, &mut found, work, &mut results)?;
+                results.write(&arguments.json)?;
             }
         }
     }
     if arguments.backups > 0 {
         grow(arguments.backups, &volumes[0], &mut found, work, &mut results)?;
+        results.write(&arguments.json)?;
     }
-    if let Some(earlier) = earlier {
-        results.add_earlier(earlier)?;
-    }
-    let names: Vec<_> = [LIMIT].into_iter().chain(TOOLS.map(|recipe| recipe.name)).collect();
-    results.sort(&names);
-    results.write(&arguments.json)?;
     println!("{}", markdown(&results));
     if let Some(folder) = &arguments.plots {
         plot::results::draw_peers(&results, folder)?;
