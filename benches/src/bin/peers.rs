@@ -63,6 +63,15 @@ struct Arguments {
 /// A tool that is there.
 type Found = (&'static Recipe, PathBuf);
 
+/// A run of this program.
+struct Run<'a> {
+    work: &'a Path,
+    /// Where the results go, after each tool's part.
+    json: &'a Path,
+    found: Vec<Found>,
+    results: Results,
+}
+
 fn main() -> Result<ExitCode> {
     let arguments = Arguments::parse();
     if !arguments.measure.is_empty() {
@@ -94,24 +103,23 @@ fn main() -> Result<ExitCode> {
     }
     let names: Vec<_> = [LIMIT].into_iter().chain(TOOLS.map(|recipe| recipe.name)).collect();
     results.sort(&names);
+    let mut run = Run { work, json: &arguments.json, found, results };
     for dense in [false, true] {
         let wanted = if dense { arguments.dense || arguments.dense_only } else { !arguments.dense_only };
         if wanted && arguments.rounds > 0 {
             let course = Course::new(&volumes, work, dense);
             let frames = Frames::of(&volumes, &course, work, threads)?;
             for number in 0..arguments.rounds {
-                round(number, dense, &course, &frames, &mut found, work, &mut results)?;
-                results.write(&arguments.json)?;
+                run.round(number, dense, &course, &frames)?;
             }
         }
     }
     if arguments.backups > 0 {
-        grow(arguments.backups, &volumes[0], &mut found, work, &mut results)?;
-        results.write(&arguments.json)?;
+        run.grow(arguments.backups, &volumes[0])?;
     }
-    println!("{}", markdown(&results));
+    println!("{}", markdown(&run.results));
     if let Some(folder) = &arguments.plots {
-        plot::results::draw_peers(&results, folder)?;
+        plot::results::draw_peers(&run.results, folder)?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -164,94 +172,90 @@ fn describe(recipe: &'static Recipe, program: &Path, work: &Path) -> Result<Tool
     })
 }
 
-/// One round of all, forwards and backwards in turn. A tool that fails is left out of what follows; cinderblock may not.
-fn round(
-    number: usize,
-    dense: bool,
-    course: &Course,
-    frames: &Frames,
-    found: &mut Vec<Found>,
-    work: &Path,
-    results: &mut Results,
-) -> Result<()> {
-    let mut order: Vec<Option<Found>> = [None].into_iter().chain(found.iter().cloned().map(Some)).collect();
-    if number % 2 == 1 {
-        order.reverse();
-    }
-    for tool in order {
-        let name = tool.as_ref().map_or(LIMIT, |(recipe, _)| recipe.name);
-        let ran = match &tool {
-            None => course.run(&mut frames.runner()),
-            Some((recipe, program)) => {
-                let folder = work.join(name);
-                let ran =
-                    Repository::init(recipe, program, &folder).and_then(|mut repository| course.run(&mut repository));
-                fs::remove_dir_all(&folder).with_context(|| format!("cannot remove {}", folder.display()))?;
-                ran
-            }
-        };
-        let round = match ran {
-            Ok(round) => round,
-            Err(error) if name == LIMIT || name == CINDERBLOCK.name => return Err(error.context(name)),
-            Err(error) => {
-                leave_out(name, &error, found, work)?;
-                continue;
-            }
-        };
-        let walls: Vec<_> = round.steps.values().map(|measured| format!("{:.2}", measured.wall)).collect();
-        let kind = if dense { "dense " } else { "" };
-        eprintln!("{kind}round {}, {name}: {} s, {} bytes", number + 1, walls.join(" "), round.stored_bytes);
-        if let Some(tool) = results.tools.iter_mut().find(|tool| tool.name == name) {
-            if dense { &mut tool.dense } else { &mut tool.sparse }.push(round);
+impl Run<'_> {
+    /// One round of all, forwards and backwards in turn. A tool that fails is left out of what follows; cinderblock may not.
+    fn round(&mut self, number: usize, dense: bool, course: &Course, frames: &Frames) -> Result<()> {
+        let mut order: Vec<Option<Found>> = [None].into_iter().chain(self.found.iter().cloned().map(Some)).collect();
+        if number % 2 == 1 {
+            order.reverse();
         }
-    }
-    Ok(())
-}
-
-/// Backs the same volume up again and again with all tools, and adds up what they store.
-fn grow(backups: usize, volume: &Path, found: &mut Vec<Found>, work: &Path, results: &mut Results) -> Result<()> {
-    for (recipe, program) in found.clone() {
-        let (name, path, folder) = (recipe.name, work.join("growing.img"), work.join(recipe.name));
-        let grown = (|| {
-            let mut growing = Growing::new(volume, &path)?;
-            let mut repository = Repository::init(recipe, &program, &folder)?;
-            let mut stored = Vec::with_capacity(backups);
-            for number in 0..backups {
-                if number > 0 {
-                    growing.change()?;
+        for tool in order {
+            let name = tool.as_ref().map_or(LIMIT, |(recipe, _)| recipe.name);
+            let ran = match &tool {
+                None => course.run(&mut frames.runner()),
+                Some((recipe, program)) => {
+                    let folder = self.work.join(name);
+                    let ran = Repository::init(recipe, program, &folder)
+                        .and_then(|mut repository| course.run(&mut repository));
+                    fs::remove_dir_all(&folder).with_context(|| format!("cannot remove {}", folder.display()))?;
+                    ran
                 }
-                repository.backup(growing.path(), "growing")?;
-                stored.push(repository.stored_bytes()?);
-            }
-            anyhow::Ok(stored)
-        })();
-        fs::remove_dir_all(&folder).with_context(|| format!("cannot remove {}", folder.display()))?;
-        fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
-        match grown {
-            Ok(stored) => {
-                eprintln!("{name}: {} bytes after {backups} backups", stored.last().copied().unwrap_or_default());
-                if let Some(tool) = results.tools.iter_mut().find(|tool| tool.name == name) {
-                    tool.growth = stored;
+            };
+            let round = match ran {
+                Ok(round) => round,
+                Err(error) if name == LIMIT || name == CINDERBLOCK.name => return Err(error.context(name)),
+                Err(error) => {
+                    self.leave_out(name, &error)?;
+                    continue;
                 }
+            };
+            let walls: Vec<_> = round.steps.values().map(|measured| format!("{:.2}", measured.wall)).collect();
+            let kind = if dense { "dense " } else { "" };
+            eprintln!("{kind}round {}, {name}: {} s, {} bytes", number + 1, walls.join(" "), round.stored_bytes);
+            if let Some(tool) = self.results.tools.iter_mut().find(|tool| tool.name == name) {
+                if dense { &mut tool.dense } else { &mut tool.sparse }.push(round);
             }
-            Err(error) if name == CINDERBLOCK.name => return Err(error),
-            Err(error) => leave_out(name, &error, found, work)?,
+            self.results.write(self.json)?;
         }
+        Ok(())
     }
-    Ok(())
-}
 
-/// Says that a tool failed, and forgets it and what it left in the folder `work`.
-fn leave_out(name: &str, error: &anyhow::Error, found: &mut Vec<Found>, work: &Path) -> Result<()> {
-    eprintln!("{name} is left out from here on: {error:#}");
-    found.retain(|(recipe, _)| recipe.name != name);
-    for left in ["restored.img", "changed.img", "restored.folder"] {
-        let path = work.join(left);
-        if path.is_dir() {
-            fs::remove_dir_all(&path)?;
-        } else if path.exists() {
-            fs::remove_file(&path)?;
+    /// Backs the same volume up again and again with all tools, and adds up what they store.
+    fn grow(&mut self, backups: usize, volume: &Path) -> Result<()> {
+        for (recipe, program) in self.found.clone() {
+            let (name, path, folder) = (recipe.name, self.work.join("growing.img"), self.work.join(recipe.name));
+            let grown = (|| {
+                let mut growing = Growing::new(volume, &path)?;
+                let mut repository = Repository::init(recipe, &program, &folder)?;
+                let mut stored = Vec::with_capacity(backups);
+                for number in 0..backups {
+                    if number > 0 {
+                        growing.change()?;
+                    }
+                    repository.backup(growing.path(), "growing")?;
+                    stored.push(repository.stored_bytes()?);
+                }
+                anyhow::Ok(stored)
+            })();
+            fs::remove_dir_all(&folder).with_context(|| format!("cannot remove {}", folder.display()))?;
+            fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
+            match grown {
+                Ok(stored) => {
+                    eprintln!("{name}: {} bytes after {backups} backups", stored.last().copied().unwrap_or_default());
+                    if let Some(tool) = self.results.tools.iter_mut().find(|tool| tool.name == name) {
+                        tool.growth = stored;
+                    }
+                    self.results.write(self.json)?;
+                }
+                Err(error) if name == CINDERBLOCK.name => return Err(error),
+                Err(error) => self.leave_out(name, &error)?,
+            }
         }
+        Ok(())
     }
-    Ok(())
+
+    /// Says that a tool failed, and forgets it and what it left in the folder `work`.
+    fn leave_out(&mut self, name: &str, error: &anyhow::Error) -> Result<()> {
+        eprintln!("{name} is left out from here on: {error:#}");
+        self.found.retain(|(recipe, _)| recipe.name != name);
+        for left in ["restored.img", "changed.img", "restored.folder"] {
+            let path = self.work.join(left);
+            if path.is_dir() {
+                fs::remove_dir_all(&path)?;
+            } else if path.exists() {
+                fs::remove_file(&path)?;
+            }
+        }
+        Ok(())
+    }
 }
