@@ -257,7 +257,7 @@ fn version_in(printed: &str) -> Option<String> {
         digit(word) && rest.strip_prefix('.').is_some_and(digit)
     };
     let found = words.iter().copied().find(dotted).or_else(|| words.iter().copied().find(|word| digit(word)));
-    found.map(str::to_owned)
+    found.map(|word| word.trim_end_matches('.').to_owned())
 }
 
 #[cfg(test)]
@@ -297,6 +297,7 @@ mod tests {
             ("[DEBUG] at main( zbackup.cc:19 ): ZBackup version 1.4", "1.4"),
             ("{\n \"version\": \"0.17.0\"}", "0.17.0"),
             ("rustic v0.11.4", "0.11.4"),
+            ("INFO: Benji version: 0.17.0.", "0.17.0"),
         ] {
             assert_eq!(version_in(printed).unwrap_or_default(), version);
         }
