@@ -11,7 +11,7 @@ export PATH := $(HOME)/.cargo/bin:$(PATH)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build demo test test-remote bench bench-cinder bench-upkeep bench-many bench-large bench-remote bench-latency fuzz simulate simulate-steps exhaust kill lint fmt install clean
+.PHONY: help deps build demo test test-remote bench bench-cinder bench-upkeep bench-many bench-large bench-remote bench-latency bench-peers plots fuzz simulate simulate-steps exhaust kill lint fmt install clean
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | awk -F'|' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -70,6 +70,14 @@ bench-latency: deps ## Measure how much of its speed a backup keeps on a storage
 bench-remote: build ## Measure a repository on SeaweedFS beside restic (VOLUMES=DIR of make-volumes' five; LATENCY=50ms)
 	cargo build --release -p cinderblock-benches --bin proxy
 	tools/bench-remote $(VOLUMES) $(LATENCY)
+
+# borg, restic, rustic, kopia, bupstash, Benji, casync, bup, ZBackup: those on the PATH. BENCH="--dense" (hours with slow ones), "--rounds 1 --tools borg,restic --backups 0".
+# What it measures goes to benches/results/peers.json; `--add` adds to what is there.
+bench-peers: build ## Measure everything beside the peers that are installed and beside the limit, and plot it (VOLUMES=DIR for your own)
+	cargo run --release -p cinderblock-benches --bin peers -- --plots docs/plots $(if $(VOLUMES),--volumes $(VOLUMES)) $(BENCH)
+
+plots: deps ## Make the plots of the documentation again from benches/results (written by make bench-peers and others)
+	cargo run --release -p cinderblock-benches --bin plots
 
 FUZZ_SECONDS ?= 60
 fuzz: deps ## Fuzz what reads untrusted bytes, FUZZ_SECONDS=60 for each target (cargo install cargo-fuzz --locked)

@@ -5,7 +5,8 @@
 //!   OpenStack Cinder's backups beside Cinder's own driver; `upkeep` times prune, gc and verify on a repository of
 //!   many backups, beside restic and rustic where they are installed; `latency` times backup, restore and verify on a
 //!   storage that is slow to answer; `index` fills the index with a hundred million chunks; `many` times list, prune, gc and verify on a repository of very many backups, and
-//!   several backups at once; `large` times volumes of many TiB, and a long stream; `proxy` makes a storage over HTTP slow and faulty, and counts the requests.
+//!   several backups at once; `large` times volumes of many TiB, and a long stream; `peers` times the steps of `family` and more beside all peers that
+//!   are installed, and `plots` makes the plots of the documentation; `proxy` makes a storage over HTTP slow and faulty, and counts the requests.
 //! - `benches/*.rs` measure the parts with criterion.
 //!
 //! The limit is what the same threads need for the work that no deduplicating backup can leave
@@ -33,9 +34,12 @@ pub mod index;
 pub mod large;
 pub mod latency;
 pub mod limit;
+pub mod machine;
 pub mod many;
 pub mod measure;
+pub mod peers;
 pub mod place;
+pub mod plot;
 pub mod proxy;
 pub mod report;
 pub mod rounds;

@@ -6,6 +6,8 @@
 //!   level 1 in frames of up to 256 KiB. The frames are counted and dropped.
 //! - **Restore**, [`Archive::restore`]: frames in memory are decompressed, their chunks BLAKE3'd,
 //!   compared with their ids and `pwrite`d to a new sparse file.
+//! - **Restore over an older version**, [`Archive::restore_over`]: what data the file has is read and BLAKE3'd chunk by chunk;
+//!   only the frames of chunks that differ are decompressed, and only these chunks BLAKE3'd and `pwrite`d.
 //! - **Verify**, [`Archive::verify`]: every frame in memory is decompressed, every chunk BLAKE3'd
 //!   and compared with its id.
 //!
@@ -13,6 +15,7 @@
 //! be faster than this on the same cores; how much slower it is, is what its design costs.
 
 mod archive;
+mod over;
 mod worker;
 
 use std::collections::HashSet;
@@ -195,5 +198,25 @@ mod tests {
             assert!(allocated <= volume.metadata().unwrap().len() - 4 * CHUNK as u64, "{allocated}");
         }
         archive.verify().unwrap();
+    }
+
+    #[test]
+    fn a_restore_over_another_version_leaves_the_volume_and_no_data_where_it_has_none() {
+        use std::os::unix::fs::MetadataExt;
+        let folder = tempfile::tempdir().unwrap();
+        let [one, other] = volumes(folder.path());
+        let archive = Archive::of(&[&one, &other], 2).unwrap();
+        let target = folder.path().join("target");
+        let mut bytes = std::fs::read(&one).unwrap();
+        // Data where the volume has zeros, zeros where it has data, and a tail.
+        bytes[42 * CHUNK..43 * CHUNK].fill(3);
+        bytes[..CHUNK].fill(0);
+        bytes.resize(46 * CHUNK, 1);
+        std::fs::write(&target, bytes).unwrap();
+        for (number, volume) in [(1, &other), (0, &one), (0, &one)] {
+            archive.restore_over(number, &target).unwrap();
+            crate::extents::compare(volume, &target).unwrap();
+        }
+        assert!(target.metadata().unwrap().blocks() * 512 < 45 * CHUNK as u64);
     }
 }

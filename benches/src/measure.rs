@@ -4,12 +4,16 @@
 //! is not started by the benchmark, which holds hundreds of megabytes, but by a second, small
 //! instance of its program: [`run`] starts that one as `PROGRAM --measure COMMAND...`, and the
 //! program's `main` hands what follows `--measure` to [`here`].
+//!
+//! Leading words of a command that begin with `<` and `>` name files for its standard input and output, as a
+//! shell writes them.
 
-use std::ffi::OsString;
-use std::fs::OpenOptions;
+use std::ffi::{OsStr, OsString};
+use std::fs::{File, OpenOptions};
 use std::io;
 use std::mem::MaybeUninit;
-use std::path::Path;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::Instant;
 
@@ -36,6 +40,15 @@ impl Measured {
     }
 }
 
+/// What a command runs in.
+#[derive(Debug, Clone, Default)]
+pub struct Surroundings {
+    /// Variables that are set besides those of this process.
+    pub environment: Vec<(OsString, OsString)>,
+    /// Its working folder; that of this process if none is given.
+    pub folder: Option<PathBuf>,
+}
+
 /// Runs `command` to its end and measures it; what it prints is appended to `log`.
 ///
 /// Only for a program whose `main` knows `--measure`, see the [module](self).
@@ -43,12 +56,22 @@ impl Measured {
 /// # Errors
 /// The command cannot be started, or fails; `log` cannot be written.
 pub fn run(command: &[OsString], log: &Path) -> Result<Measured> {
+    run_in(&Surroundings::default(), command, log)
+}
+
+/// Runs `command` as [`run`] does, in given surroundings.
+///
+/// # Errors
+/// Those of [`run`]; the folder is missing.
+pub fn run_in(surroundings: &Surroundings, command: &[OsString], log: &Path) -> Result<Measured> {
     let open = || format!("cannot write {}", log.display());
     let printed = OpenOptions::new().create(true).append(true).open(log).with_context(open)?;
     let this = std::env::current_exe().context("cannot tell this program's own path")?;
     let output = Command::new(this)
         .arg("--measure")
         .args(command)
+        .envs(surroundings.environment.iter().map(|(name, value)| (name, value)))
+        .current_dir(surroundings.folder.as_deref().unwrap_or(Path::new(".")))
         .stdin(Stdio::null())
         .stderr(printed)
         .output()
@@ -68,11 +91,22 @@ pub fn run(command: &[OsString], log: &Path) -> Result<Measured> {
 /// # Errors
 /// The command is empty or cannot be started or waited for.
 pub fn here(command: &[OsString]) -> Result<ExitCode> {
+    let (mut input, mut printed, mut command) = (Stdio::inherit(), Stdio::from(io::stderr()), command);
+    while let Some((word, rest)) = command.split_first() {
+        let open = || format!("cannot open {}", word.display());
+        match word.as_bytes().split_first() {
+            Some((b'<', path)) => input = File::open(OsStr::from_bytes(path)).with_context(open)?.into(),
+            Some((b'>', path)) => printed = File::create(OsStr::from_bytes(path)).with_context(open)?.into(),
+            _ => break,
+        }
+        command = rest;
+    }
     let (program, arguments) = command.split_first().context("--measure needs a command")?;
     let began = Instant::now();
     let child = Command::new(program)
         .args(arguments)
-        .stdout(Stdio::from(io::stderr()))
+        .stdin(input)
+        .stdout(printed)
         .spawn()
         .with_context(|| format!("cannot start {}", program.display()))?;
     let (status, usage) = wait(&child).context("cannot wait for the command")?;

@@ -88,11 +88,18 @@ impl Bench {
         let (limit, measured) = in_turn(limit_first, limit_restore, restore)?;
         round.steps.push(Step { name: "restore", measured, limit: Some(limit) });
 
-        copy_sparse(&self.volumes[UNCHANGED], &target)?;
-        let measured = pair.command.restore_existing(&restored, &target)?;
-        compare(volume, &target)?;
-        fs::remove_file(&target)?;
-        round.steps.push(Step { name: "restore over an older version", measured, limit: None });
+        let over = |restore: &dyn Fn() -> Result<Measured>| {
+            copy_sparse(&self.volumes[UNCHANGED], &target)?;
+            let measured = restore()?;
+            compare(volume, &target)?;
+            fs::remove_file(&target)?;
+            anyhow::Ok(measured)
+        };
+        let seconds = |wall| Measured { wall, ..Measured::default() };
+        let limit_restore = || over(&|| self.archive.restore_over(RESTORED, &target).map(seconds));
+        let restore = || over(&|| pair.command.restore_existing(&restored, &target));
+        let (limit, measured) = in_turn(limit_first, limit_restore, restore)?;
+        round.steps.push(Step { name: "restore over an older version", measured, limit: Some(limit.wall) });
 
         let (limit, measured) = in_turn(limit_first, || self.archive.verify(), || pair.command.verify())?;
         round.steps.push(Step { name: "verify", measured, limit: Some(limit) });

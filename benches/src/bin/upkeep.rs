@@ -11,11 +11,12 @@ use cinderblock_benches::command::{self, Cinderblock};
 use cinderblock_benches::extents::copy_dense;
 use cinderblock_benches::limit::Archive;
 use cinderblock_benches::measure::{self, Measured};
+use cinderblock_benches::peers::repository::installed;
 use cinderblock_benches::place::Place;
 use cinderblock_benches::report::median_seconds;
 use cinderblock_benches::upkeep::beside::{backup_beside_gc, copy_folder};
 use cinderblock_benches::upkeep::generations::Generations;
-use cinderblock_benches::upkeep::tools::{Peer, Tool, installed};
+use cinderblock_benches::upkeep::tools::{Peer, Tool};
 use cinderblock_benches::volumes::NAMES;
 use clap::Parser;
 

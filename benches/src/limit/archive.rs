@@ -16,27 +16,28 @@ use super::{FRAME, Id, Limit, Place, on_threads};
 /// Volumes backed up into frames in memory.
 #[derive(Debug)]
 pub struct Archive {
-    limit: Limit,
-    frames: Vec<Frame>,
+    pub(super) limit: Limit,
+    pub(super) frames: Vec<Frame>,
     /// Where the chunk of an id is: the number of its frame, and its place there.
     whereabouts: HashMap<Id, (usize, Place)>,
-    volumes: Vec<Volume>,
+    pub(super) volumes: Vec<Volume>,
 }
 
 #[derive(Debug)]
-struct Volume {
-    length: u64,
+pub(super) struct Volume {
+    /// In bytes.
+    pub length: u64,
     /// For every frame that the volume needs, its number and what goes where.
-    plan: Vec<(usize, Vec<Target>)>,
+    pub plan: Vec<(usize, Vec<Target>)>,
 }
 
 /// A chunk of a frame that goes to a place of a volume.
 #[derive(Debug, Clone, Copy)]
-struct Target {
+pub(super) struct Target {
     /// Where it is in the frame, its length and its id.
-    chunk: Place,
+    pub chunk: Place,
     /// Where it goes in the volume, in bytes.
-    offset: u64,
+    pub offset: u64,
 }
 
 impl Archive {
@@ -87,15 +88,7 @@ impl Archive {
         on_threads(self.limit.threads, || {
             let mut reader = FrameReader::new()?;
             while let Some((frame, targets)) = volume.plan.get(next.fetch_add(1, Ordering::Relaxed)) {
-                let plain = reader.read(&self.frames[*frame])?;
-                for run in targets.chunk_by(follows) {
-                    for target in run {
-                        check(plain, &target.chunk)?;
-                    }
-                    let start = run[0].chunk.offset as usize;
-                    let length: usize = run.iter().map(|target| target.chunk.length).sum();
-                    file.write_all_at(&plain[start..start + length], run[0].offset)?;
-                }
+                write(&file, reader.read(&self.frames[*frame])?, targets)?;
             }
             Ok(())
         })
@@ -134,6 +127,19 @@ fn plan(map: &[Place], whereabouts: &HashMap<Id, (usize, Place)>) -> Result<Vec<
     Ok(targets.chunk_by(|a, b| a.0 == b.0).map(group).collect())
 }
 
+/// Checks the chunks of `targets`, which lie in the frame `plain`, and writes them to `file`.
+pub(super) fn write(file: &File, plain: &[u8], targets: &[Target]) -> Result<()> {
+    for run in targets.chunk_by(follows) {
+        for target in run {
+            check(plain, &target.chunk)?;
+        }
+        let start = run[0].chunk.offset as usize;
+        let length: usize = run.iter().map(|target| target.chunk.length).sum();
+        file.write_all_at(&plain[start..start + length], run[0].offset)?;
+    }
+    Ok(())
+}
+
 /// Whether `next` comes right after `this` in the frame and in the volume.
 fn follows(this: &Target, next: &Target) -> bool {
     let length = this.chunk.length as u64;
@@ -148,17 +154,17 @@ fn check(frame: &[u8], chunk: &Place) -> Result<()> {
 }
 
 /// A decompressor and its buffer, reused from frame to frame.
-struct FrameReader {
+pub(super) struct FrameReader {
     decompressor: Decompressor<'static>,
     plain: Vec<u8>,
 }
 
 impl FrameReader {
-    fn new() -> Result<Self> {
+    pub fn new() -> Result<Self> {
         Ok(Self { decompressor: Decompressor::new()?, plain: Vec::with_capacity(FRAME) })
     }
 
-    fn read(&mut self, frame: &Frame) -> Result<&[u8]> {
+    pub fn read(&mut self, frame: &Frame) -> Result<&[u8]> {
         self.plain.clear();
         self.decompressor.decompress_to_buffer(&frame.compressed, &mut self.plain)?;
         Ok(&self.plain)

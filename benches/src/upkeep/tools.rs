@@ -1,13 +1,14 @@
 //! cinderblock, restic and rustic, given the same work.
 
-use std::ffi::OsString;
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
-use crate::command::{Cinderblock, bytes_in};
-use crate::measure::{self, Measured};
+use crate::command::Cinderblock;
+use crate::measure::Measured;
+use crate::peers::course::Subject;
+use crate::peers::repository::Repository;
+use crate::peers::table::{RESTIC, RUSTIC};
 
 /// A tool and its repository.
 pub trait Tool {
@@ -71,26 +72,12 @@ impl Tool for Cinderblock {
     }
 }
 
-/// The words of a tool whose commands are spelled as restic's.
-#[derive(Debug, Clone, Copy)]
-struct Words {
-    name: &'static str,
-    /// Frees space at once. rustic keeps what it would delete for a day if not told otherwise.
-    gc: &'static [&'static str],
-}
-
-const RESTIC: Words = Words { name: "restic", gc: &["prune"] };
-const RUSTIC: Words = Words { name: "rustic", gc: &["prune", "--instant-delete"] };
-
-/// restic, or rustic, which understands its commands.
-///
-/// Both encrypt, which neither can be told to leave, and compress as they do if not told: zstd at
-/// a low level.
+/// restic, or rustic, which understands its commands; set as for the comparison of [peers](crate::peers).
 #[derive(Debug)]
 pub struct Peer {
-    words: Words,
-    program: PathBuf,
-    folder: PathBuf,
+    repository: Repository,
+    /// Frees space at once. rustic keeps what it would delete for a day if not told otherwise.
+    gc: &'static [&'static str],
 }
 
 impl Peer {
@@ -99,7 +86,7 @@ impl Peer {
     /// # Errors
     /// The folder exists, or the command fails.
     pub fn restic(program: &Path, folder: &Path) -> Result<Self> {
-        Self::init(RESTIC, program, folder)
+        Ok(Self { repository: Repository::init(&RESTIC, program, folder)?, gc: &["prune"] })
     }
 
     /// A new repository of rustic, the command `program`, in the new folder `folder`.
@@ -107,65 +94,32 @@ impl Peer {
     /// # Errors
     /// The folder exists, or the command fails.
     pub fn rustic(program: &Path, folder: &Path) -> Result<Self> {
-        Self::init(RUSTIC, program, folder)
-    }
-
-    fn init(words: Words, program: &Path, folder: &Path) -> Result<Self> {
-        fs::create_dir(folder).with_context(|| format!("cannot create {}", folder.display()))?;
-        let new = Self { words, program: program.to_owned(), folder: folder.to_owned() };
-        new.run(["init".into()])?;
-        Ok(new)
-    }
-
-    fn run(&self, arguments: impl IntoIterator<Item = OsString>) -> Result<Measured> {
-        let folder = |name: &str| self.folder.join(name);
-        let set = |name: &str, value: &Path| {
-            let mut setting = OsString::from(format!("{}_{name}=", self.words.name.to_uppercase()));
-            setting.push(value);
-            setting
-        };
-        let mut command = vec![
-            "env".into(),
-            set("PASSWORD", Path::new("none")),
-            set("REPOSITORY", &folder("repository")),
-            set("CACHE_DIR", &folder("cache")),
-            self.program.clone().into(),
-        ];
-        command.extend(arguments);
-        measure::run(&command, &folder("log"))
+        Ok(Self { repository: Repository::init(&RUSTIC, program, folder)?, gc: &["prune", "--instant-delete"] })
     }
 }
 
 impl Tool for Peer {
     fn name(&self) -> &str {
-        self.words.name
+        self.repository.name()
     }
 
-    fn backup(&mut self, source: &Path, _volume: &str) -> Result<Measured> {
-        self.run(["backup".into(), source.into()])
+    fn backup(&mut self, source: &Path, volume: &str) -> Result<Measured> {
+        self.repository.backup(source, volume)
     }
 
     fn verify(&self) -> Result<Measured> {
-        self.run(["check", "--read-data"].map(OsString::from))
+        self.repository.run_words(&["check", "--read-data"])
     }
 
     fn prune(&self, keep: usize) -> Result<Measured> {
-        let keep = keep.to_string();
-        self.run(["forget", "--group-by", "host,paths", "--keep-last", &keep].map(OsString::from))
+        self.repository.run_words(&["forget", "--group-by", "host,paths", "--keep-last", &keep.to_string()])
     }
 
     fn gc(&self) -> Result<Measured> {
-        self.run(self.words.gc.iter().map(OsString::from))
+        self.repository.run_words(self.gc)
     }
 
     fn stored_bytes(&self) -> Result<u64> {
-        bytes_in(&self.folder.join("repository"))
+        self.repository.stored_bytes()
     }
-}
-
-/// The command `name` in one of the folders of `PATH`.
-#[must_use]
-pub fn installed(name: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path).map(|folder| folder.join(name)).find(|program| program.is_file())
 }
