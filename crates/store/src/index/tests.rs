@@ -120,7 +120,9 @@ fn what_a_killed_process_was_sorting_is_removed() -> Result<(), Error> {
     store(&repository, 0..2)?;
     let folder = repository.index_folder().join("sorting");
     std::fs::create_dir_all(&folder).expect("made");
-    ["0.run", "0-0.sst"].map(|name| std::fs::write(folder.join(name), b"half a file").expect("written"));
+    for name in ["0.run", "0-0.sst"] {
+        std::fs::write(folder.join(name), b"half a file").expect("written");
+    }
     assert_found(&repository, 0..2)?;
     assert!(!folder.exists());
     Ok(())
