@@ -178,7 +178,7 @@ mod tests {
     /// Every length around the ends of blocks, where the padding changes its shape.
     #[test]
     fn all_short_lengths_agree() {
-        let bytes: Vec<u8> = (0..400_u32).map(|n| (n * 7919 >> 3) as u8).collect();
+        let bytes: Vec<u8> = (0..400_u32).map(|n| ((n * 7919) >> 3) as u8).collect();
         for length in 0..200 {
             let messages = [&bytes[..length], &bytes[200..200 + length], &bytes[1..1 + length]];
             assert_eq!(digests(&messages), expected(&messages), "{length}");

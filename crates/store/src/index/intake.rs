@@ -191,7 +191,7 @@ fn write_part(
             let (key, value) = bytes.split_at(KEY_BYTES);
             file.put(key, value).map_err(failed)?;
             written += 1;
-            if written % STRIDE == 0 && file.file_size() >= FILE_BYTES {
+            if written.is_multiple_of(STRIDE) && file.file_size() >= FILE_BYTES {
                 break;
             }
         }

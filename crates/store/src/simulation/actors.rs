@@ -90,7 +90,7 @@ pub(super) struct Process<'m> {
 impl<'m> Process<'m> {
     pub fn new(handle: ActorHandle, model: &'m Model, plot: Plot, seed: u64) -> Self {
         seeded::seed(Some(seed));
-        let kept = (seed % 3 == 0).then(|| tempfile::tempdir().expect("a folder"));
+        let kept = seed.is_multiple_of(3).then(|| tempfile::tempdir().expect("a folder"));
         Self { handle, model, plot, repository: None, append_only: false, kept }
     }
 
