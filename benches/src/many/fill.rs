@@ -109,7 +109,7 @@ struct Volume {
 
 impl Volume {
     fn new(number: u64) -> Result<Self> {
-        let id = VolumeId::new(&format!("volume-{number:04}"))?;
+        let id = VolumeId::new(format!("volume-{number:04}"))?;
         Ok(Self { id, number, own: Vec::new(), leaves: BTreeMap::new(), parent: None })
     }
 
