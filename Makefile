@@ -11,7 +11,7 @@ export PATH := $(HOME)/.cargo/bin:$(PATH)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build demo test test-remote bench bench-cinder bench-upkeep bench-many bench-large bench-remote bench-latency bench-peers plots fuzz simulate simulate-steps exhaust kill lint fmt install clean
+.PHONY: help deps build demo test test-remote bench bench-cinder bench-upkeep bench-index bench-many bench-large bench-remote bench-latency bench-peers plots fuzz simulate simulate-steps exhaust kill lint fmt install clean
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | awk -F'|' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -53,6 +53,10 @@ bench-cinder: build ## Measure Cinder's backups beside Cinder's own driver (VOLU
 # Beside restic and rustic, where they are on the PATH. BENCH="--backups 20 --rustic FILE".
 bench-upkeep: build ## Measure prune, gc and verify on a repository of many backups (VOLUMES=DIR for your own)
 	cargo run --release -p cinderblock-benches --bin upkeep -- $(if $(VOLUMES),--volumes $(VOLUMES)) $(BENCH)
+
+# BENCH="--chunks 1e8 --folder DIR": DIR on a disk; 1e8 takes 13 GB and ten minutes.
+bench-index: deps ## Measure the index with a million chunks and ten (BENCH="--chunks 1e8 --folder DIR" for more)
+	cargo run --release -p cinderblock-benches --bin index -- $(BENCH)
 
 # BENCH="--volumes 100 --backups 20", or BENCH="--parallel 8" for backups at once.
 bench-many: build ## Measure list, prune, gc and verify on 50,000 small backups, or 8 backups at once (BENCH="--parallel 8")
