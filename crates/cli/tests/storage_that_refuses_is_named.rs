@@ -5,10 +5,13 @@ mod common;
 mod disk;
 
 use std::fs;
+use std::io::ErrorKind;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Output;
+use std::thread;
+use std::time::Duration;
 
 use common::{MIB, Place, failure, noise, send, text};
 use disk::{Disk, temporary_files};
@@ -118,7 +121,14 @@ fn as_nobody(place: &Place, arguments: &[&str]) -> Output {
     let mut command = std::process::Command::new(program);
     command.env_clear().current_dir(place.path(".")).args(arguments);
     command.env("CINDERBLOCK_REPO", place.repository()).env("CINDERBLOCK_CACHE_DIR", place.path("nobodys/cache"));
-    command.uid(NOBODY).gid(NOBODY).output().unwrap()
+    command.uid(NOBODY).gid(NOBODY);
+    loop {
+        match command.output() {
+            // A child that another thread made while the copy was open for writing still has it open, until it runs its own program.
+            Err(error) if error.kind() == ErrorKind::ExecutableFileBusy => thread::sleep(Duration::from_millis(10)),
+            output => return output.unwrap(),
+        }
+    }
 }
 
 fn allow(path: &Path, mode: u32) {
