@@ -77,6 +77,9 @@ impl Repository {
     pub fn forget_packs(&self) {
         self.neighbourhood.clear();
         self.nodes.clear();
+        if let Some(directories) = &self.directories {
+            directories.renew();
+        }
         self.forget_damage();
     }
 

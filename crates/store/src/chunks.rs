@@ -48,7 +48,7 @@ impl Repository {
         }
         let description = Description::read(&*self.backend, &layout::pack(id)?, id, self.seal().beginning_bytes())?;
         let pack = PackReader::described(self.seal(), id, &description)?;
-        directories.keep(id, &description);
+        directories.keep(id, || description);
         Ok(pack)
     }
 

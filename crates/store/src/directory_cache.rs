@@ -104,6 +104,13 @@ impl DirectoryCache {
         *self.there.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(There::new()));
     }
 
+    /// What is there is listed anew, for who found that something has gone meanwhile.
+    pub(crate) fn renew(&self) {
+        if let Some(there) = &mut *self.there.write().unwrap_or_else(PoisonError::into_inner) {
+            *there = Arc::new(There::new());
+        }
+    }
+
     /// No such session runs any more.
     pub(crate) fn end(&self) {
         *self.there.write().unwrap_or_else(PoisonError::into_inner) = None;
@@ -111,10 +118,13 @@ impl DirectoryCache {
 
     /// What is kept of a pack that is there. Whoever takes it checks it: it is as damaged as the folder is.
     pub(crate) fn get(&self, backend: &dyn Backend, id: PackId) -> Result<Option<Description>, Error> {
-        let Some(there) = self.there.read().unwrap_or_else(PoisonError::into_inner).clone() else { return Ok(None) };
+        let Some(there) = self.there() else { return Ok(None) };
         let path = self.path(id);
         let Ok(bytes) = fs::read(&path) else { return Ok(None) };
-        let Some(description) = Description::from_bytes(&bytes) else { return Ok(None) };
+        let Some(description) = Description::from_bytes(&bytes) else {
+            self.forget(id);
+            return Ok(None);
+        };
         // A listing that lags may show what has gone. A look at the object itself does not.
         let is_there = match backend.settle_delay().is_zero() {
             true => there.has(backend, id)?,
@@ -129,11 +139,19 @@ impl DirectoryCache {
         Ok(Some(description))
     }
 
-    /// Keeps a directory, as far as the folder lets it.
-    pub(crate) fn keep(&self, id: PackId, description: &Description) {
+    fn there(&self) -> Option<Arc<There>> {
+        self.there.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Keeps a directory, as far as the folder lets it, if a session runs that may use what is kept: the next one of its kind will want it. Who reads all
+    /// packs once, as a verification does, would only push those out.
+    pub(crate) fn keep(&self, id: PackId, describe: impl FnOnce() -> Description) {
+        if self.there().is_none() {
+            return;
+        }
         let path = self.path(id);
         let Some(folder) = path.parent() else { return };
-        if path.exists() || self.write(folder, &path, description).is_err() {
+        if path.exists() || self.write(folder, &path, &describe()).is_err() {
             return;
         }
         let mut chance = [0];
@@ -195,8 +213,11 @@ impl DirectoryCache {
 #[cfg(test)]
 mod tests {
     use cinderblock_backend::{Kind, Memory, Recording};
+    use cinderblock_chunker::ChunkSize;
 
     use super::*;
+    use crate::pack::{Content, frame};
+    use crate::repository::{OpenOptions, Repository};
 
     fn pack(first: u8, last: u8) -> PackId {
         let mut bytes = [first; 16];
@@ -218,9 +239,12 @@ mod tests {
         let cache = DirectoryCache::new(folder.path().join("directories"));
         let (here, gone) = (pack(1, 1), pack(1, 2));
         backend.put(&layout::pack(here)?, &[b"x"])?;
+        cache.keep(here, || unreachable!("no session would use it"));
+        cache.begin();
         for id in [here, gone] {
-            cache.keep(id, &description(100));
+            cache.keep(id, || description(100));
         }
+        cache.end();
         assert_eq!(cache.get(&backend, here)?, None, "no session has announced itself");
         cache.begin();
         assert_eq!(cache.get(&backend, here)?, Some(description(100)));
@@ -234,6 +258,8 @@ mod tests {
         cache.end();
         backend.put(&layout::pack(here)?, &[b"x"])?;
         assert_eq!(cache.get(&backend, here)?, None);
+        cache.renew();
+        assert_eq!(cache.get(&backend, here)?, None, "there is no session to renew it for");
         Ok(())
     }
 
@@ -241,13 +267,13 @@ mod tests {
     fn of_many_packs_only_the_folders_of_those_that_are_asked_for_are_listed() -> Result<(), Error> {
         let (folder, backend) = (tempfile::tempdir().unwrap(), Recording::with_log(Memory::new()));
         let cache = DirectoryCache::new(folder.path().to_owned());
+        cache.begin();
         for first in 0..=u8::MAX {
             for last in 0..4 {
                 backend.put(&layout::pack(pack(first, last))?, &[b"x"])?;
-                cache.keep(pack(first, last), &description(10));
+                cache.keep(pack(first, last), || description(10));
             }
         }
-        cache.begin();
         backend.take_log();
         for first in [0, 9, 200] {
             for last in 0..4 {
@@ -262,14 +288,57 @@ mod tests {
     fn a_folder_keeps_its_share_of_what_was_used_lately() {
         let folder = tempfile::tempdir().unwrap();
         let cache = DirectoryCache { limit_bytes: 256 * 1000, ..DirectoryCache::new(folder.path().to_owned()) };
+        cache.begin();
         for last in 0..200 {
-            cache.keep(pack(5, last), &description(90));
+            cache.keep(pack(5, last), || description(90));
         }
         cache.make_room(&folder.path().join("05"));
         let left: u64 =
             fs::read_dir(folder.path().join("05")).unwrap().map(|e| e.unwrap().metadata().unwrap().len()).sum();
         assert!((800..=1000).contains(&left), "{left}");
         assert!(cache.path(pack(5, 199)).exists() && !cache.path(pack(5, 0)).exists());
+    }
+
+    /// A collector copied what is in a pack to another, and deleted it while a backup was at work. Whoever misses it looks anew, and was told again that it
+    /// is there.
+    #[test]
+    fn a_pack_that_goes_while_a_session_runs_is_missed_once_packs_are_forgotten() -> Result<(), Error> {
+        let (folder, backend) = (tempfile::tempdir().unwrap(), Arc::new(Memory::new()));
+        Repository::create(&*backend, ChunkSize::DEFAULT)?;
+        let mut repository = Repository::open(backend.clone(), &OpenOptions::new(folder.path()))?;
+        repository.directories = Some(DirectoryCache::new(folder.path().join("directories")));
+        let session = repository.start_session("a test")?;
+        session.use_kept_directories();
+        let mut packs = session.pack_builder(Content::Data);
+        let chunk = frame::FrameChunk { id: repository.ids().chunk(b"x"), length: 1 };
+        packs.push(frame::encode(b"x", vec![chunk], true, frame::Compression::None)?)?;
+        let pack = packs.finish()?.expect("a pack");
+        session.store_pack(&pack)?;
+        assert_eq!(repository.pack(pack.id())?.id(), pack.id());
+        backend.delete(&layout::pack(pack.id())?)?;
+        repository.forget_packs();
+        assert!(matches!(repository.pack(pack.id()), Err(Error::PackMissing { .. })));
+        Ok(())
+    }
+
+    #[test]
+    fn nothing_is_kept_in_use_once_a_session_has_gone_however_it_went() -> Result<(), Error> {
+        let (folder, backend) = (tempfile::tempdir().unwrap(), Arc::new(Memory::new()));
+        Repository::create(&*backend, ChunkSize::DEFAULT)?;
+        let mut repository = Repository::open(backend, &OpenOptions::new(folder.path()))?;
+        repository.directories = Some(DirectoryCache::new(folder.path().join("directories")));
+        let in_use = || repository.directories.as_ref().is_some_and(|directories| directories.there().is_some());
+        for abandoned in [false, true] {
+            let session = repository.start_session("a test")?;
+            session.use_kept_directories();
+            assert!(in_use());
+            if abandoned {
+                session.abandon();
+            }
+            drop(session);
+            assert!(!in_use(), "{abandoned}");
+        }
+        Ok(())
     }
 
     #[test]

@@ -3,13 +3,14 @@
 //! RocksDB takes some 0.25 million puts a second, and then sorts what it took, again and again. A file that is sorted already becomes
 //! part of the database by a link.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use rocksdb::{IngestExternalFileOptions, SstFileWriter, WriteBatch};
 
 use crate::damage::Notes;
 use crate::error::Error;
-use crate::id::SegmentId;
+use crate::id::{PackId, SegmentId};
 use crate::index::database::Database;
 use crate::index::entry::{Entry, KEY_BYTES};
 use crate::index::sort::{Sorted, Sorter};
@@ -39,6 +40,8 @@ struct Many {
     sorter: Sorter,
     /// What says that packs and segments were taken, as long as their chunks are not in the database.
     held: WriteBatch,
+    /// The packs that `held` names: the database does not know them yet.
+    taken: HashSet<PackId>,
     next_pack: u32,
     folder: Folder,
 }
@@ -77,13 +80,15 @@ impl<'a> Intake<'a> {
         let folder = Folder::make(folder.join("sorting"))?;
         let sorter = Sorter::new(&folder.0, memory_bytes);
         let next_pack = database.next_pack()?;
-        Ok(Self { database, many: Some(Many { anew, sorter, held: WriteBatch::default(), next_pack, folder }) })
+        let (held, taken) = (WriteBatch::default(), HashSet::new());
+        Ok(Self { database, many: Some(Many { anew, sorter, held, taken, next_pack, folder }) })
     }
 
     /// Adds those of the packs that it does not know yet, but for slots that are noted as damaged: they must not hide another copy.
     pub(super) fn add(&mut self, packs: &[PackSummary], notes: &Notes) -> Result<(), Error> {
         for pack in packs {
-            if self.database.has_pack(pack.id)? {
+            let is_taken = self.many.as_ref().is_some_and(|many| many.taken.contains(&pack.id));
+            if is_taken || self.database.has_pack(pack.id)? {
                 continue;
             }
             let damaged = notes.get(&pack.id);
@@ -101,6 +106,7 @@ impl<'a> Intake<'a> {
                 Some(many) => {
                     let number = many.next_pack;
                     many.next_pack += 1;
+                    many.taken.insert(pack.id);
                     Database::put_pack(&mut many.held, number, pack);
                     for (id, slot) in slots {
                         many.sorter.push(Entry::new(id, number, slot))?;
@@ -146,7 +152,11 @@ impl<'a> Intake<'a> {
 
 impl Many {
     fn let_go(&mut self, database: &Database) -> Result<(), Error> {
-        if self.anew { database.write(std::mem::take(&mut self.held)) } else { Ok(()) }
+        if !self.anew {
+            return Ok(());
+        }
+        self.taken.clear();
+        database.write(std::mem::take(&mut self.held))
     }
 }
 

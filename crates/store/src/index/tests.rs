@@ -117,6 +117,27 @@ fn many_segments_at_once_are_followed_as_few_are() -> Result<(), Error> {
     assert_found(&repository, 0..80)
 }
 
+/// A collector had put one segment in the place of many, and not removed those yet, when a host read all of them at once: it knew each pack twice.
+#[test]
+fn packs_that_two_of_many_segments_name_are_known_once() -> Result<(), Error> {
+    let case = Case::new()?;
+    let repository = case.open()?;
+    store(&repository, 0..1)?;
+    assert_found(&repository, 0..1)?;
+    let old = case.segments()?;
+    store(&repository, 1..30)?;
+    let mut packs = Vec::new();
+    for segment in case.segments()?.into_iter().filter(|segment| !old.contains(segment)) {
+        packs.extend(segment::read(&*case.storage, repository.seal(), segment)?.1);
+    }
+    let session = repository.start_session("a collector")?;
+    segment::write(&*case.storage, repository.seal(), session.id(), &packs)?;
+    let other = case.open()?;
+    assert_found(&other, 0..30)?;
+    assert_eq!(other.packs()?.len(), 30);
+    Ok(())
+}
+
 #[test]
 fn what_a_killed_process_was_sorting_is_removed() -> Result<(), Error> {
     let case = Case::new()?;

@@ -87,9 +87,6 @@ impl Session<'_> {
         if self.left.swap(true, Ordering::Relaxed) {
             return;
         }
-        if let Some(directories) = &self.repository.directories {
-            directories.end();
-        }
         // What can't be removed is harmless: a session that ended long ago is collected as a crashed one is.
         let newest = self.announced().number;
         let names =

@@ -242,8 +242,7 @@ impl<'r> Session<'r> {
         self.stored_bytes.fetch_add(pack.object_bytes(), Ordering::Relaxed);
         self.stored.lock().unwrap_or_else(PoisonError::into_inner).push(pack.id());
         if let Some(directories) = &self.repository.directories {
-            // The next backup of the volume will want it.
-            directories.keep(pack.id(), &pack.description());
+            directories.keep(pack.id(), || pack.description());
         }
         // Only now that it is durable: whichever thread writes the segment names no other.
         let summary = PackSummary::of_finished(pack);
@@ -385,7 +384,7 @@ impl<'r> Session<'r> {
 
     /// Goes without leaving, where it is not known what became of the record: as long as the announcement is there, nothing that the
     /// record may need is deleted, until a collector has declared the session ended, and the record void.
-    fn abandon(&self) {
+    pub(crate) fn abandon(&self) {
         if !skips(Step::Abandon) {
             self.left.store(true, Ordering::Relaxed);
         }
@@ -397,6 +396,10 @@ impl Drop for Session<'_> {
         // A session that ends early still names its packs: a later backup finds their chunks.
         let _ = self.flush();
         self.leave();
+        // Also where it goes without leaving.
+        if let Some(directories) = &self.repository.directories {
+            directories.end();
+        }
     }
 }
 
