@@ -3,7 +3,6 @@
 use cinderblock_backend::{Backend, ObjectName};
 
 use crate::error::Error;
-use crate::fence;
 
 /// Whether the storage has deleted what was of no more use, or does not let this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,9 +13,9 @@ pub(crate) enum Deletion {
 
 /// Deletes what may be gone already, if the storage lets this process.
 pub(crate) fn delete(backend: &dyn Backend, name: &ObjectName) -> Result<Deletion, Error> {
-    match fence::delete(backend, name) {
+    match backend.discard(name) {
         Ok(()) => Ok(Deletion::Done),
-        Err(Error::Backend(error)) if error.is_delete_refused() => Ok(Deletion::Refused),
-        Err(error) => Err(error),
+        Err(error) if error.is_delete_refused() => Ok(Deletion::Refused),
+        Err(error) => Err(error.into()),
     }
 }

@@ -58,7 +58,7 @@ impl Collector<'_> {
 
     /// Takes this collector's request back.
     pub(crate) fn lift(&self, session: SessionId) -> Result<(), Error> {
-        delete(self.backend, &layout::fence(session, self.session)?)
+        Ok(self.backend.discard(&layout::fence(session, self.session)?)?)
     }
 
     /// Declares that no record of a session counts, for ever.
@@ -67,14 +67,9 @@ impl Collector<'_> {
     }
 }
 
-/// Deletes what may be gone already.
-pub(crate) fn delete(backend: &dyn Backend, name: &cinderblock_backend::ObjectName) -> Result<(), Error> {
-    Ok(backend.discard(name)?)
-}
-
 /// Deletes a renewal of a session's announcement.
 pub(crate) fn delete_session(backend: &dyn Backend, session: SessionId, number: u32) -> Result<(), Error> {
-    delete(backend, &layout::session(session, number)?)
+    Ok(backend.discard(&layout::session(session, number)?)?)
 }
 
 /// Whether a session was asked to end, or declared ended.

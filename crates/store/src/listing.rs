@@ -16,6 +16,17 @@ pub(crate) fn segments<C: Default + Extend<SegmentId>>(backend: &dyn Backend) ->
     Ok(found)
 }
 
+/// The segments, each with the length of its object in bytes, by id.
+pub(crate) fn segment_sizes(backend: &dyn Backend) -> Result<Vec<(SegmentId, u64)>, Error> {
+    let mut found = Vec::new();
+    backend.list(layout::SEGMENTS, &mut |info| {
+        found.extend(layout::parse_segment(&info.name).map(|id| (id, info.size)));
+        Ok(())
+    })?;
+    found.sort_unstable();
+    Ok(found)
+}
+
 /// The packs, each with the length of its object in bytes, in no particular order.
 pub(crate) fn packs<C: Default + Extend<(PackId, u64)>>(backend: &dyn Backend) -> Result<C, Error> {
     let mut found = C::default();

@@ -263,7 +263,7 @@ impl Repository {
     fn remove_numbers(&self, id: BackupId, numbers: impl Iterator<Item = u32>) {
         for number in numbers {
             if let Ok(name) = layout::mark(id, number) {
-                let _ = self.backend.delete(&name);
+                let _ = self.backend.discard(&name);
             }
         }
     }

@@ -178,7 +178,7 @@ impl Repository {
             && is_anothers()
         {
             // Another one's repository has no use for it. Where it can't be removed, it opens nothing.
-            let _ = backend.delete(&layout::key_slot(slot)?);
+            let _ = backend.discard(&layout::key_slot(slot)?);
         }
         match put {
             Ok(()) => Ok(repository),

@@ -12,7 +12,6 @@ use cinderblock_backend::Backend;
 
 use crate::codec;
 use crate::error::Error;
-use crate::fence;
 use crate::id::{CursorId, PackId, SessionId};
 use crate::layout;
 use crate::object::{HEADER_BYTES, Header, Kind, get_envelope, put_envelope};
@@ -170,7 +169,7 @@ impl Repository {
             Err(error) => error.is_damage(),
         }) {
             // What can't be removed is not the furthest.
-            let _ = fence::delete(self.backend(), &layout::cursor(other)?);
+            let _ = self.backend().discard(&layout::cursor(other)?);
         }
         Ok(())
     }

@@ -4,9 +4,9 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use cinderblock_backend::ObjectInfo;
 
+use crate::ahead::Ahead;
 use crate::error::Error;
 use crate::id::{ChunkId, PackId};
-use crate::index::ahead::Ahead;
 use crate::layout;
 use crate::map::{Item, Node};
 use crate::pack::{Content, PackReader};

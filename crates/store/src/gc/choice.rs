@@ -50,7 +50,7 @@ impl Choice {
         let mut choice = Self::default();
         let mut left: BTreeSet<PackId> = criteria.packs.keys().copied().collect();
         let backend = repository.backend();
-        segments::read(repository, &segments::list(repository)?, |_, found| {
+        segments::read(repository, &listing::segment_sizes(backend)?, |_, found| {
             let (session, packs) = match found {
                 Ok(read) => read,
                 // Its packs are looked at one by one.

@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
+use crate::ahead::Ahead;
 use crate::damage::{self, Notes, Wrong};
 use crate::error::Error;
 use crate::fence;
 use crate::gc::{GcReport, Observer, Progress};
 use crate::id::{BackupId, PackId, SessionId, VolumeId};
-use crate::index::ahead::Ahead;
 use crate::layout;
 use crate::listing;
 use crate::record::{self, Record};

@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use cinderblock_backend::Leftovers;
 
 use crate::error::Error;
-use crate::fence;
 use crate::gc::choice::{Choice, Criteria};
 use crate::gc::collection::{self, MAX_PACKS};
 use crate::gc::copy::{Copied, copy_live};
@@ -182,7 +181,7 @@ impl Run<'_> {
                 self.report.damage.push(Error::LockedVoid { id, volume, session, until });
                 continue;
             }
-            fence::delete(self.repository.backend(), &name)?;
+            self.repository.backend().discard(&name)?;
             self.report.removed_records.push((volume, id));
         }
         Ok(())
@@ -282,7 +281,7 @@ impl Run<'_> {
         self.report.freed_bytes += freed.sum::<u64>();
         for (id, packs) in ours {
             if packs.iter().all(|pack| doomed.contains(pack)) {
-                fence::delete(backend, &layout::collection(*id)?)?;
+                backend.discard(&layout::collection(*id)?)?;
             }
         }
         Ok(Some(true))

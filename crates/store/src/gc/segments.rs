@@ -2,11 +2,13 @@
 
 use std::collections::HashSet;
 
+use cinderblock_backend::for_each_in_flight;
+
+use crate::ahead::Ahead;
 use crate::error::Error;
-use crate::fence;
 use crate::id::{PackId, SegmentId, SessionId};
-use crate::index::ahead::Ahead;
 use crate::layout;
+use crate::listing;
 use crate::repository::Repository;
 use crate::segment::{self, PackSummary, SEGMENT_TARGET_BYTES};
 use crate::session::announcement::SessionInfo;
@@ -27,17 +29,6 @@ const MERGE_FROM: usize = 4;
 
 /// What was read of a segment.
 type Read = Result<(SessionId, Vec<PackSummary>), Error>;
-
-/// The segments that there are, with the bytes of each, by id.
-pub(super) fn list(repository: &Repository) -> Result<Vec<(SegmentId, u64)>, Error> {
-    let mut found = Vec::new();
-    repository.backend().list(layout::SEGMENTS, &mut |info| {
-        found.extend(layout::parse_segment(&info.name).map(|id| (id, info.size)));
-        Ok(())
-    })?;
-    found.sort_unstable();
-    Ok(found)
-}
 
 /// Reads segments, as many at once as the storage wants and as fit into memory, and hands them to `visit` in their order. One that is gone
 /// is passed over: another collector has put others in its place.
@@ -68,9 +59,9 @@ pub(super) fn read(
     Ok(())
 }
 
-/// What a merge did.
+/// What was replaced.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Merged {
+pub(super) struct Replaced {
     /// Segments that others took the place of.
     pub segments: u64,
     /// Bytes of these others.
@@ -81,43 +72,52 @@ pub(super) struct Merged {
 /// request to every host that makes its index, to every collector, and to every verify.
 ///
 /// Segments of sessions at work are left: by them, a collector knows whose packs they name. Those that can't be read are left, too.
-pub(super) fn merge(repository: &Repository, collector: SessionId) -> Result<Merged, Error> {
-    let mut small = list(repository)?;
+pub(super) fn merge(repository: &Repository, collector: SessionId) -> Result<Replaced, Error> {
+    let mut small = listing::segment_sizes(repository.backend())?;
     small.retain(|(_, bytes)| *bytes < SMALL_BYTES);
-    let mut merged = Merged::default();
     if small.len() < MERGE_FROM {
-        return Ok(merged);
+        return Ok(Replaced::default());
     }
     // After the listing: who wrote what it shows, and is not at work now, has ended.
     let sessions = repository.sessions()?.into_iter().filter(SessionInfo::is_at_work);
     let at_work: HashSet<SessionId> = sessions.map(|session| session.id).collect();
-    let mut new =
-        Merging { repository, collector, old: Vec::new(), packs: Vec::new(), named: HashSet::new(), bytes: 0 };
+    // One alone is as good as another that takes its place.
+    let mut new = Replacer::new(repository, collector, 2);
     read(repository, &small, |id, found| match found {
-        Ok((session, packs)) if !at_work.contains(&session) => new.take(id, packs, &mut merged),
+        Ok((session, packs)) if !at_work.contains(&session) => new.take(id, packs),
         Ok(_) => Ok(()),
         Err(error) if error.is_damage() => Ok(()),
         Err(error) => Err(error),
     })?;
-    new.flush(&mut merged)?;
+    let merged = new.finish()?;
     if merged.segments > 0 {
         repository.forget_index();
     }
     Ok(merged)
 }
 
-/// Segments that become one.
-struct Merging<'a> {
+/// Puts new segments in the place of others.
+pub(super) struct Replacer<'a> {
     repository: &'a Repository,
     collector: SessionId,
+    /// So many are worth a new one.
+    fewest: usize,
+    /// Segments whose packs are in `packs`, or are not to be named any more.
     old: Vec<SegmentId>,
     packs: Vec<PackSummary>,
     named: HashSet<PackId>,
     bytes: usize,
+    replaced: Replaced,
 }
 
-impl Merging<'_> {
-    fn take(&mut self, id: SegmentId, packs: Vec<PackSummary>, merged: &mut Merged) -> Result<(), Error> {
+impl<'a> Replacer<'a> {
+    pub(super) fn new(repository: &'a Repository, collector: SessionId, fewest: usize) -> Self {
+        let (old, packs, named) = (Vec::new(), Vec::new(), HashSet::new());
+        Self { repository, collector, fewest, old, packs, named, bytes: 0, replaced: Replaced::default() }
+    }
+
+    /// Takes a segment, of which these packs are to be named.
+    pub(super) fn take(&mut self, id: SegmentId, packs: impl IntoIterator<Item = PackSummary>) -> Result<(), Error> {
         self.old.push(id);
         for pack in packs {
             // Two collectors at once may both have named it.
@@ -126,25 +126,31 @@ impl Merging<'_> {
                 self.packs.push(pack);
             }
         }
-        if self.bytes >= SEGMENT_TARGET_BYTES { self.flush(merged) } else { Ok(()) }
+        if self.bytes >= SEGMENT_TARGET_BYTES { self.flush() } else { Ok(()) }
+    }
+
+    /// Replaces what was taken last.
+    pub(super) fn finish(mut self) -> Result<Replaced, Error> {
+        self.flush()?;
+        Ok(self.replaced)
     }
 
     /// The new segment is durable before the old ones go: a pack that lives is named by one at any time.
-    fn flush(&mut self, merged: &mut Merged) -> Result<(), Error> {
+    fn flush(&mut self) -> Result<(), Error> {
         let (old, packs) = (std::mem::take(&mut self.old), std::mem::take(&mut self.packs));
         (self.bytes, self.named) = (0, HashSet::new());
-        // One alone is as good as another that takes its place.
-        if old.len() < 2 {
+        if old.len() < self.fewest {
             return Ok(());
         }
         let backend = self.repository.backend();
         if !packs.is_empty() {
             let (_, bytes) = segment::replace(backend, (self.repository.seal(), self.collector), &packs, &old)?;
-            merged.written_bytes += bytes;
+            self.replaced.written_bytes += bytes;
         }
-        let in_flight = backend.requests_in_flight();
-        cinderblock_backend::for_each_in_flight(in_flight, &old, |id| fence::delete(backend, &layout::segment(*id)?))?;
-        merged.segments += old.len() as u64;
+        for_each_in_flight(backend.requests_in_flight(), &old, |id| {
+            Ok::<_, Error>(backend.discard(&layout::segment(*id)?)?)
+        })?;
+        self.replaced.segments += old.len() as u64;
         Ok(())
     }
 }

@@ -4,51 +4,14 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use crate::damage;
 use crate::error::Error;
-use crate::fence;
-use crate::gc::{Observer, Progress, segments};
-use crate::id::{PackId, SegmentId, SessionId};
+use crate::gc::segments::{self, Replacer};
+use crate::gc::{Observer, Progress};
+use crate::id::{PackId, SessionId};
 use crate::layout;
+use crate::listing;
 use crate::locking::timestamp;
 use crate::repository::Repository;
-use crate::segment::{self, PackSummary, SEGMENT_TARGET_BYTES};
 use crate::time::Timestamp;
-
-/// Replaces segments that name condemned packs by such that do not.
-struct Replacer<'a> {
-    repository: &'a Repository,
-    collector: SessionId,
-    /// Segments whose other packs are in `kept`, or in segments that were written.
-    old: Vec<SegmentId>,
-    kept: Vec<PackSummary>,
-    bytes: usize,
-    written_bytes: u64,
-}
-
-impl Replacer<'_> {
-    fn take(&mut self, id: SegmentId, packs: Vec<PackSummary>, condemned: &HashSet<PackId>) -> Result<(), Error> {
-        if !packs.iter().any(|pack| condemned.contains(&pack.id)) {
-            return Ok(());
-        }
-        self.old.push(id);
-        for pack in packs.into_iter().filter(|pack| !condemned.contains(&pack.id)) {
-            self.bytes += pack.encoded_bytes();
-            self.kept.push(pack);
-        }
-        if self.bytes >= SEGMENT_TARGET_BYTES { self.flush() } else { Ok(()) }
-    }
-
-    /// The new segment is durable before the old ones go: a pack that lives is named by one at any time.
-    fn flush(&mut self) -> Result<(), Error> {
-        let backend = self.repository.backend();
-        let (old, kept) = (std::mem::take(&mut self.old), std::mem::take(&mut self.kept));
-        self.bytes = 0;
-        if !kept.is_empty() {
-            let (_, bytes) = segment::replace(backend, (self.repository.seal(), self.collector), &kept, &old)?;
-            self.written_bytes += bytes;
-        }
-        old.iter().try_for_each(|id| fence::delete(backend, &layout::segment(*id)?))
-    }
-}
 
 /// What a sweep did.
 #[derive(Debug, Default)]
@@ -68,15 +31,17 @@ pub(super) fn sweep(
     observer: &Observer<'_>,
 ) -> Result<Swept, Error> {
     let backend = repository.backend();
-    let mut replacer =
-        Replacer { repository, collector, old: Vec::new(), kept: Vec::new(), bytes: 0, written_bytes: 0 };
-    segments::read(repository, &segments::list(repository)?, |id, found| match found {
-        Ok((_, packs)) => replacer.take(id, packs, condemned),
+    let mut replacer = Replacer::new(repository, collector, 1);
+    segments::read(repository, &listing::segment_sizes(backend)?, |id, found| match found {
+        Ok((_, packs)) if packs.iter().any(|pack| condemned.contains(&pack.id)) => {
+            replacer.take(id, packs.into_iter().filter(|pack| !condemned.contains(&pack.id)))
+        }
+        Ok(_) => Ok(()),
         // What it names is not known: it stays, and does no harm.
         Err(error) if error.is_damage() => Ok(()),
         Err(error) => Err(error),
     })?;
-    replacer.flush()?;
+    let written_bytes = replacer.finish()?.written_bytes;
     repository.forget_index();
     repository.forget_packs();
     let sorted: BTreeSet<PackId> = condemned.iter().copied().collect();
@@ -84,8 +49,8 @@ pub(super) fn sweep(
     let total = condemned.len() as u64;
     for (done, id) in (0..).zip(sorted) {
         observer.tell(&Progress::Deleting { done, total })?;
-        match fence::delete(backend, &layout::pack(id)?) {
-            Err(Error::Backend(cinderblock_backend::Error::Retained { until, .. })) => {
+        match backend.discard(&layout::pack(id)?) {
+            Err(cinderblock_backend::Error::Retained { until, .. }) => {
                 condemned.remove(&id);
                 locked.insert(id, timestamp(until));
             }
@@ -93,5 +58,5 @@ pub(super) fn sweep(
         }
     }
     damage::remove_notes(backend, condemned)?;
-    Ok(Swept { written_bytes: replacer.written_bytes, locked })
+    Ok(Swept { written_bytes, locked })
 }

@@ -156,7 +156,7 @@ impl Waiter<'_> {
         let mut numbers = session.numbers.iter();
         numbers.try_for_each(|number| fence::delete_session(backend, session.id, *number))?;
         // Last: without it, the session would be waited for again. It may be there and damaged.
-        fence::delete(backend, &layout::ended(session.id)?)
+        Ok(backend.discard(&layout::ended(session.id)?)?)
     }
 
     /// The sessions that wrote the records that there are; or why one of these can't be read.
@@ -189,7 +189,7 @@ impl Waiter<'_> {
         }
         for (session, by) in fence::fences(backend)? {
             if buried.contains(&session) || !sessions.contains_key(&session) {
-                fence::delete(backend, &layout::fence(session, by)?)?;
+                backend.discard(&layout::fence(session, by)?)?;
             }
         }
         Ok(())

@@ -5,10 +5,10 @@ use std::path::Path;
 
 use cinderblock_backend::Backend;
 
+use crate::ahead::Ahead;
 use crate::damage::Notes;
 use crate::error::Error;
 use crate::id::{PackId, SegmentId, SessionId};
-use crate::index::ahead::Ahead;
 use crate::index::database::Database;
 use crate::index::intake::Intake;
 use crate::index::lock::Lock;

@@ -12,7 +12,6 @@
 //! add what is new, and close it. Readers hold every file of the database open from the start, so that a writer that
 //! compacts and deletes files does not disturb them; the moment of opening is guarded by a shared lock.
 
-pub(crate) mod ahead;
 mod database;
 mod entry;
 mod follow;
