@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
+use clap::Args;
 
 use crate::measure::{self, Measured};
 
@@ -23,14 +24,24 @@ pub fn built_beside() -> Result<PathBuf> {
     Ok(command)
 }
 
-/// The command to time: the one that was named, or else the one [`built_beside`].
-///
-/// # Errors
-/// It is not there.
-pub fn named_or_built(named: Option<&Path>) -> Result<PathBuf> {
-    match named {
-        Some(program) => program.canonicalize().with_context(|| format!("there is no {}", program.display())),
-        None => built_beside(),
+/// The option of every program that times the command.
+#[derive(Debug, Args)]
+pub struct Program {
+    /// The command to time; the `cinderblock` built beside this program if not given.
+    #[arg(long)]
+    bin: Option<PathBuf>,
+}
+
+impl Program {
+    /// The command that was named, or else the one [`built_beside`].
+    ///
+    /// # Errors
+    /// It is not there.
+    pub fn find(&self) -> Result<PathBuf> {
+        match &self.bin {
+            Some(program) => program.canonicalize().with_context(|| format!("there is no {}", program.display())),
+            None => built_beside(),
+        }
     }
 }
 

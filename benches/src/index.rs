@@ -20,7 +20,7 @@ pub use storage::Unsynced;
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use cinderblock_store::{OpenOptions, Repository};
 
 /// Opens the repository in `folder`, with its index beside it, as a command with so much memory does.
@@ -32,25 +32,4 @@ pub fn open(folder: &Path, memory_mib: usize) -> Result<Repository> {
     // The command gives the store a quarter of its memory.
     let options = OpenOptions { memory_bytes: (memory_mib << 20) / 4, ..OpenOptions::new(folder.join("cache")) };
     Repository::open(storage, &options).context("the repository can't be opened")
-}
-
-/// Peak resident memory of this process since its start, in MiB.
-///
-/// # Errors
-/// The system does not tell.
-pub fn peak_mib() -> Result<f64> {
-    let status = std::fs::read_to_string("/proc/self/status").context("cannot read /proc/self/status")?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let kib = line.and_then(|line| line.split_whitespace().next()).context("the system does not tell the peak")?;
-    Ok(kib.parse::<f64>()? / 1024.0)
-}
-
-/// Bytes of the files directly in `folder`.
-fn bytes_in(folder: &Path) -> Result<u64> {
-    let mut bytes = 0;
-    for entry in std::fs::read_dir(folder).with_context(|| format!("cannot list {}", folder.display()))? {
-        bytes += entry?.metadata()?.len();
-    }
-    ensure!(bytes > 0, "there is nothing in {}", folder.display());
-    Ok(bytes)
 }

@@ -3,7 +3,7 @@
 //! Linux counts in a process's peak the memory of the process it was forked from. So the command
 //! is not started by the benchmark, which holds hundreds of megabytes, but by a second, small
 //! instance of its program: [`run`] starts that one as `PROGRAM --measure COMMAND...`, and the
-//! program's `main` hands what follows `--measure` to [`here`].
+//! program's `main` asks [`Instance::work`] first.
 //!
 //! Leading words of a command that begin with `<` and `>` name files for its standard input and output, as a
 //! shell writes them.
@@ -18,6 +18,7 @@ use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
+use clap::Args;
 use serde::{Deserialize, Serialize};
 
 /// What a finished command took.
@@ -31,7 +32,28 @@ pub struct Measured {
     pub peak_mib: f64,
 }
 
+/// The option with which a program starts a small instance of itself, see the [module](self).
+#[derive(Debug, Args)]
+pub struct Instance {
+    /// Run a command and print what it took: how this program starts what it measures.
+    #[arg(long, hide = true, num_args = 1.., allow_hyphen_values = true, value_name = "COMMAND")]
+    measure: Vec<OsString>,
+}
+
+impl Instance {
+    /// Where this is the small instance, does its work: its end is the program's.
+    pub fn work(&self) -> Option<Result<ExitCode>> {
+        (!self.measure.is_empty()).then(|| here(&self.measure))
+    }
+}
+
 impl Measured {
+    /// What is no process has its wall time only, in seconds.
+    #[must_use]
+    pub fn of_wall(wall: f64) -> Self {
+        Self { wall, ..Self::default() }
+    }
+
     /// Adds a command that ran after this one: times add up, of the peaks the higher one counts.
     pub fn add(&mut self, next: &Self) {
         self.wall += next.wall;
@@ -90,7 +112,7 @@ pub fn run_in(surroundings: &Surroundings, command: &[OsString], log: &Path) -> 
 ///
 /// # Errors
 /// The command is empty or cannot be started or waited for.
-pub fn here(command: &[OsString]) -> Result<ExitCode> {
+fn here(command: &[OsString]) -> Result<ExitCode> {
     let (mut input, mut printed, mut command) = (Stdio::inherit(), Stdio::from(io::stderr()), command);
     while let Some((word, rest)) = command.split_first() {
         let open = || format!("cannot open {}", word.display());
@@ -122,6 +144,19 @@ pub fn here(command: &[OsString]) -> Result<ExitCode> {
     Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)))
 }
 
+/// The most memory that a process has had since it began, in MiB, as the kernel counts it.
+///
+/// # Errors
+/// It has ended, or the system does not tell.
+pub fn peak_mib(process: u32) -> Result<f64> {
+    let path = format!("/proc/{process}/status");
+    let status = std::fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
+    let line =
+        status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no VmHWM: the process has ended")?;
+    let kib: f64 = line.trim().trim_end_matches("kB").trim().parse().context("VmHWM is no number")?;
+    Ok(kib / 1024.0)
+}
+
 /// Waits for a child of this process: its wait status and what it used.
 fn wait(child: &Child) -> io::Result<(libc::c_int, libc::rusage)> {
     let pid = libc::pid_t::try_from(child.id()).map_err(io::Error::other)?;
@@ -144,6 +179,11 @@ fn wait(child: &Child) -> io::Result<(libc::c_int, libc::rusage)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_peak_of_a_process_is_told() {
+        assert!(peak_mib(std::process::id()).unwrap() > 0.5);
+    }
 
     #[test]
     fn waiting_tells_the_exit_code_and_the_processor_time_of_that_child() {

@@ -1,6 +1,6 @@
 //! [`Place`]: the options that say on what volumes to measure, and where.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use clap::Args;
@@ -20,16 +20,24 @@ pub struct Place {
     work: PathBuf,
 }
 
+/// A folder below `work` for what `program` makes, which goes when it is dropped.
+///
+/// # Errors
+/// It can't be made.
+pub fn folder_in(work: &Path, program: &str) -> Result<TempDir> {
+    tempfile::Builder::new()
+        .prefix(&format!("cinderblock-{program}-"))
+        .tempdir_in(work)
+        .with_context(|| format!("cannot use the folder {}", work.display()))
+}
+
 impl Place {
     /// A folder for what `program` makes, which goes when it is dropped, and the volumes.
     ///
     /// # Errors
     /// The folder can't be made; those of [`volumes::given_or_made`].
     pub fn prepare(&self, program: &str) -> Result<(TempDir, [PathBuf; 5])> {
-        let work = tempfile::Builder::new()
-            .prefix(&format!("cinderblock-{program}-"))
-            .tempdir_in(&self.work)
-            .with_context(|| format!("cannot use the folder {}", self.work.display()))?;
+        let work = folder_in(&self.work, program)?;
         let volumes = volumes::given_or_made(self.volumes.as_deref(), work.path())?;
         Ok((work, volumes))
     }

@@ -1,7 +1,9 @@
 //! Medians of several rounds, as a table and as JSON.
 
-use std::fmt;
+use std::path::Path;
+use std::{fmt, fs};
 
+use anyhow::{Context, Result};
 use serde::Serialize;
 
 use crate::measure::Measured;
@@ -97,6 +99,18 @@ fn median<T: Copy + Ord>(mut values: Vec<T>) -> Option<T> {
 pub fn median_seconds(mut values: Vec<f64>) -> Option<f64> {
     values.sort_unstable_by(f64::total_cmp);
     values.get(values.len() / 2).copied()
+}
+
+/// Writes what was measured to a file, as JSON, and the file's folder.
+///
+/// # Errors
+/// It cannot be written.
+pub fn write_json(path: &Path, results: &impl Serialize) -> Result<()> {
+    let context = || format!("cannot write {}", path.display());
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder).with_context(context)?;
+    }
+    fs::write(path, serde_json::to_string_pretty(results)? + "\n").with_context(context)
 }
 
 impl fmt::Display for Report {

@@ -95,8 +95,7 @@ impl Bench {
             fs::remove_file(&target)?;
             anyhow::Ok(measured)
         };
-        let seconds = |wall| Measured { wall, ..Measured::default() };
-        let limit_restore = || over(&|| self.archive.restore_over(RESTORED, &target).map(seconds));
+        let limit_restore = || over(&|| self.archive.restore_over(RESTORED, &target).map(Measured::of_wall));
         let restore = || over(&|| pair.command.restore_existing(&restored, &target));
         let (limit, measured) = in_turn(limit_first, limit_restore, restore)?;
         round.steps.push(Step { name: "restore over an older version", measured, limit: Some(limit.wall) });

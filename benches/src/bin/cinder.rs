@@ -1,7 +1,6 @@
 //! Times the `cinderblock cinder` commands side by side with OpenStack Cinder's real driver, in
 //! the same run, and prints a Markdown table of the medians.
 
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -10,7 +9,11 @@ use cinderblock_benches::cinder::Form;
 use cinderblock_benches::cinder::real::Oracle;
 use cinderblock_benches::cinder::report::{Report, Row};
 use cinderblock_benches::cinder::rounds::{Bench, STEPS, Step};
-use cinderblock_benches::{command, measure, volumes};
+use cinderblock_benches::command::Program;
+use cinderblock_benches::measure::Instance;
+use cinderblock_benches::place::folder_in;
+use cinderblock_benches::report::write_json;
+use cinderblock_benches::volumes;
 use clap::Parser;
 
 /// Time cinderblock's commands for Cinder's backups beside Cinder's own driver.
@@ -23,9 +26,8 @@ struct Arguments {
     /// is dense [default: /dev/shm if there, or else the folder for temporary files].
     #[arg(long)]
     work: Option<PathBuf>,
-    /// The command to time; the `cinderblock` built beside this program if not given.
-    #[arg(long)]
-    bin: Option<PathBuf>,
+    #[command(flatten)]
+    program: Program,
     /// A Python that has the cinder package [default: what tools/cinder-oracle prints].
     #[arg(long, env = "CINDERBLOCK_CINDER_PYTHON")]
     python: Option<PathBuf>,
@@ -48,17 +50,16 @@ struct Arguments {
     /// Also write the medians to this file, as JSON.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Run a command and print what it took: how this program starts what it measures.
-    #[arg(long, hide = true, num_args = 1.., allow_hyphen_values = true, value_name = "COMMAND")]
-    measure: Vec<OsString>,
+    #[command(flatten)]
+    instance: Instance,
 }
 
 fn main() -> Result<ExitCode> {
     let arguments = Arguments::parse();
-    if !arguments.measure.is_empty() {
-        return measure::here(&arguments.measure);
+    if let Some(ended) = arguments.instance.work() {
+        return ended;
     }
-    let program = command::named_or_built(arguments.bin.as_deref())?;
+    let program = arguments.program.find()?;
     let oracle = match Oracle::find(arguments.python.as_deref(), arguments.reference.as_deref()) {
         Ok(oracle) => Some(oracle),
         Err(error) => {
@@ -67,10 +68,7 @@ fn main() -> Result<ExitCode> {
         }
     };
     let folder = arguments.work.clone().unwrap_or_else(ram_disk);
-    let work = tempfile::Builder::new()
-        .prefix("cinderblock-cinder-")
-        .tempdir_in(&folder)
-        .with_context(|| format!("cannot use the folder {}", folder.display()))?;
+    let work = folder_in(&folder, "cinder")?;
     let volume = match &arguments.volumes {
         Some(folder) => folder.join("web.img"),
         None => {
@@ -87,8 +85,7 @@ fn main() -> Result<ExitCode> {
     let report = Report { rounds, chunk_size: arguments.chunk_size, dense: arguments.dense, steps };
     println!("{report}");
     if let Some(path) = &arguments.json {
-        let json = serde_json::to_string_pretty(&report)?;
-        std::fs::write(path, json + "\n").with_context(|| format!("cannot write {}", path.display()))?;
+        write_json(path, &report)?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -1,13 +1,11 @@
 //! Times backups and a restore of a family of volumes with encryption and without, by turns in one run, and prints a Markdown table of the
 //! medians.
 
-use std::ffi::OsString;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use cinderblock_benches::command::{self, Cinderblock};
-use cinderblock_benches::measure;
+use cinderblock_benches::command::{Cinderblock, Program};
+use cinderblock_benches::measure::Instance;
 use cinderblock_benches::place::Place;
 use clap::Parser;
 
@@ -16,15 +14,13 @@ use clap::Parser;
 struct Arguments {
     #[command(flatten)]
     place: Place,
-    /// The command to time; the `cinderblock` built beside this program if not given.
-    #[arg(long)]
-    bin: Option<PathBuf>,
+    #[command(flatten)]
+    program: Program,
     /// How often everything is measured.
     #[arg(long, default_value_t = 5)]
     rounds: usize,
-    /// Run a command and print what it took: how this program starts what it measures.
-    #[arg(long, hide = true, num_args = 1.., allow_hyphen_values = true, value_name = "COMMAND")]
-    measure: Vec<OsString>,
+    #[command(flatten)]
+    instance: Instance,
 }
 
 /// Wall and processor seconds of one step in each round.
@@ -34,10 +30,10 @@ const STEPS: [&str; 3] = ["five volumes", "one again, unchanged", "restore of on
 
 fn main() -> Result<ExitCode> {
     let arguments = Arguments::parse();
-    if !arguments.measure.is_empty() {
-        return measure::here(&arguments.measure);
+    if let Some(ended) = arguments.instance.work() {
+        return ended;
     }
-    let program = command::named_or_built(arguments.bin.as_deref())?;
+    let program = arguments.program.find()?;
     let (work, volumes) = arguments.place.prepare("encryption")?;
     let mut times: [[Times; STEPS.len()]; 2] = Default::default();
     let mut stored = [0; 2];

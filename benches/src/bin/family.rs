@@ -1,15 +1,15 @@
 //! Times the `cinderblock` command on a family of volumes, as whole processes, beside its own
 //! limit in the same run, and prints a Markdown table of the medians.
 
-use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
+use cinderblock_benches::command::Program;
+use cinderblock_benches::measure::Instance;
 use cinderblock_benches::place::Place;
-use cinderblock_benches::report::{Report, Round};
+use cinderblock_benches::report::{Report, Round, write_json};
 use cinderblock_benches::rounds::Bench;
-use cinderblock_benches::{command, measure};
 use clap::Parser;
 
 /// Time the cinderblock command on a family of similar volumes, beside its own limit.
@@ -17,9 +17,8 @@ use clap::Parser;
 struct Arguments {
     #[command(flatten)]
     place: Place,
-    /// The command to time; the `cinderblock` built beside this program if not given.
-    #[arg(long)]
-    bin: Option<PathBuf>,
+    #[command(flatten)]
+    program: Program,
     /// Threads of the limit and of the command; all cores, and the command's default, if not given.
     #[arg(long)]
     threads: Option<usize>,
@@ -35,17 +34,16 @@ struct Arguments {
     /// Also write the medians to this file, as JSON.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Run a command and print what it took: how this program starts what it measures.
-    #[arg(long, hide = true, num_args = 1.., allow_hyphen_values = true, value_name = "COMMAND")]
-    measure: Vec<OsString>,
+    #[command(flatten)]
+    instance: Instance,
 }
 
 fn main() -> Result<ExitCode> {
     let arguments = Arguments::parse();
-    if !arguments.measure.is_empty() {
-        return measure::here(&arguments.measure);
+    if let Some(ended) = arguments.instance.work() {
+        return ended;
     }
-    let program = command::named_or_built(arguments.bin.as_deref())?;
+    let program = arguments.program.find()?;
     let (work, volumes) = arguments.place.prepare("family")?;
     let bench = Bench::new(program, work.path(), volumes, arguments.threads)?;
 
@@ -67,8 +65,7 @@ fn main() -> Result<ExitCode> {
     let report = Report::of(&rounds, bench.threads());
     println!("{report}");
     if let Some(path) = &arguments.json {
-        let json = serde_json::to_string_pretty(&report)?;
-        std::fs::write(path, json + "\n").with_context(|| format!("cannot write {}", path.display()))?;
+        write_json(path, &report)?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -5,6 +5,9 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 use cinderblock_benches::index::{Chunks, Followed, Looked, Made, Point, Results};
+use cinderblock_benches::machine;
+use cinderblock_benches::place::folder_in;
+use cinderblock_benches::report::write_json;
 use clap::{Parser, ValueEnum};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -60,19 +63,15 @@ fn main() -> Result<()> {
     if let Some(step) = arguments.step {
         return run(step, &arguments);
     }
-    let mut results = Results { machine: machine(), points: Vec::new() };
+    let mut results = Results { machine: machine::describe(), points: Vec::new() };
     for chunks in &arguments.chunks {
-        let folder = tempfile::Builder::new()
-            .prefix("cinderblock-index-")
-            .tempdir_in(&arguments.folder)
-            .with_context(|| format!("cannot use the folder {}", arguments.folder.display()))?;
+        let folder = folder_in(&arguments.folder, "index")?;
         let chunks = Chunks { count: *chunks, in_a_pack: arguments.in_a_pack };
         results.points.push(point(&arguments, folder.path(), chunks)?);
     }
     println!("{results}");
     if let Some(path) = &arguments.json {
-        let json = serde_json::to_string_pretty(&results)?;
-        std::fs::write(path, json + "\n").with_context(|| format!("cannot write {}", path.display()))?;
+        write_json(path, &results)?;
     }
     Ok(())
 }
@@ -127,12 +126,4 @@ fn start<T: DeserializeOwned>(step: &str, folder: &Path, chunks: Chunks, memory:
     let text = String::from_utf8(output.stdout).context("a step's answer is no text")?;
     eprintln!("{} chunks, {step}: {}", chunks.count, text.trim_end());
     serde_json::from_str(text.trim_end()).with_context(|| format!("the step {step} answered {text}"))
-}
-
-/// The processor and the number of cores.
-fn machine() -> String {
-    let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = cpu.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": ")).map(|(_, name)| name);
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    format!("{cores} cores of {}", model.unwrap_or("an unknown processor"))
 }

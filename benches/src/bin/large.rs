@@ -1,12 +1,14 @@
 //! Times backups of large volumes: sparse ones up to 16 TiB, and a dense stream, GiB by GiB. Prints Markdown tables, and writes JSON for plots.
 
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
+use cinderblock_benches::command::Program;
 use cinderblock_benches::large::{sparse, stream};
-use cinderblock_benches::{command, measure};
+use cinderblock_benches::measure::Instance;
+use cinderblock_benches::place::folder_in;
+use cinderblock_benches::report::write_json;
 use clap::Parser;
 use serde::Serialize;
 
@@ -17,9 +19,8 @@ struct Arguments {
     /// stream an eighth of its length.
     #[arg(long, default_value = "/dev/shm")]
     work: PathBuf,
-    /// The command to time; the `cinderblock` built beside this program if not given.
-    #[arg(long)]
-    bin: Option<PathBuf>,
+    #[command(flatten)]
+    program: Program,
     /// GiB of data in the largest sparse volume; the others have a half of it.
     #[arg(long, default_value_t = 4)]
     data: u64,
@@ -29,9 +30,8 @@ struct Arguments {
     /// Also write what was measured to this file, as JSON.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Run a command and print what it took: how this program starts what it measures.
-    #[arg(long, hide = true, num_args = 1.., allow_hyphen_values = true, value_name = "COMMAND")]
-    measure: Vec<OsString>,
+    #[command(flatten)]
+    instance: Instance,
 }
 
 #[derive(Serialize)]
@@ -41,14 +41,11 @@ struct Points<T> {
 
 fn main() -> Result<ExitCode> {
     let arguments = Arguments::parse();
-    if !arguments.measure.is_empty() {
-        return measure::here(&arguments.measure);
+    if let Some(ended) = arguments.instance.work() {
+        return ended;
     }
-    let program = command::named_or_built(arguments.bin.as_deref())?;
-    let work = tempfile::Builder::new()
-        .prefix("cinderblock-large-")
-        .tempdir_in(&arguments.work)
-        .with_context(|| format!("cannot use the folder {}", arguments.work.display()))?;
+    let program = arguments.program.find()?;
+    let work = folder_in(&arguments.work, "large")?;
     match arguments.stream {
         Some(gib) => dense(&program, work.path(), gib, arguments.json.as_deref())?,
         None => volumes(&program, work.path(), arguments.data, arguments.json.as_deref())?,
@@ -69,7 +66,7 @@ fn volumes(program: &Path, work: &Path, data: u64, json: Option<&Path>) -> Resul
         );
         points.push(done);
     }
-    write(json, &Points { points })
+    json.map_or(Ok(()), |path| write_json(path, &Points { points }))
 }
 
 fn dense(program: &Path, work: &Path, gib: u64, json: Option<&Path>) -> Result<()> {
@@ -78,14 +75,5 @@ fn dense(program: &Path, work: &Path, gib: u64, json: Option<&Path>) -> Result<(
         println!("| {} | {:.0} | {:.0} |", point.gib, point.mib_per_s, point.peak_mib);
     })?;
     println!("\n{gib} GiB in {:.1} s; the repository has {:.2} GB.", done.seconds, done.stored_bytes as f64 / 1e9);
-    write(json, &done)
-}
-
-fn write(path: Option<&Path>, results: &impl Serialize) -> Result<()> {
-    let Some(path) = path else { return Ok(()) };
-    if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
-    }
-    let json = serde_json::to_string_pretty(results)?;
-    std::fs::write(path, json + "\n").with_context(|| format!("cannot write {}", path.display()))
+    json.map_or(Ok(()), |path| write_json(path, &done))
 }

@@ -9,10 +9,11 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use cinderblock_backend::Folder;
+use cinderblock_benches::extents;
 use cinderblock_benches::latency::{Act, Far, Outcome, Step, table};
+use cinderblock_benches::measure::{self, Instance};
 use cinderblock_benches::place::Place;
 use cinderblock_benches::sample::Random;
-use cinderblock_benches::{extents, measure};
 use cinderblock_chunker::ChunkSize;
 use cinderblock_store::Repository;
 use clap::Parser;
@@ -29,15 +30,14 @@ struct Arguments {
     far: Far,
     #[command(flatten)]
     step: Step,
-    /// Run a command and print what it took: how this program starts what it measures.
-    #[arg(long, hide = true, num_args = 1.., allow_hyphen_values = true, value_name = "COMMAND")]
-    measure: Vec<OsString>,
+    #[command(flatten)]
+    instance: Instance,
 }
 
 fn main() -> Result<ExitCode> {
     let arguments = Arguments::parse();
-    if !arguments.measure.is_empty() {
-        return measure::here(&arguments.measure);
+    if let Some(ended) = arguments.instance.work() {
+        return ended;
     }
     if let Some(act) = arguments.step.act {
         arguments.step.run(act, arguments.far)?;

@@ -7,9 +7,10 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
-use cinderblock_benches::command::{self, Cinderblock};
+use cinderblock_benches::command::{Cinderblock, Program};
 use cinderblock_benches::many::{Many, fill, parallel};
-use cinderblock_benches::measure::{self, Measured};
+use cinderblock_benches::measure::{Instance, Measured};
+use cinderblock_benches::place::folder_in;
 use clap::Parser;
 
 /// Time list, prune, gc and verify on a repository of very many backups, or several backups at once.
@@ -18,9 +19,8 @@ struct Arguments {
     /// Folder for what is made, best on a RAM disk: 2 GB do for 50,000 backups, and for 8 volumes of 128 MiB at once.
     #[arg(long, default_value = "/dev/shm")]
     work: PathBuf,
-    /// The command to time; the `cinderblock` built beside this program if not given.
-    #[arg(long)]
-    bin: Option<PathBuf>,
+    #[command(flatten)]
+    program: Program,
     /// Volumes.
     #[arg(long, default_value_t = 1000)]
     volumes: u64,
@@ -36,21 +36,17 @@ struct Arguments {
     /// Keep what was made in this new folder, for a look.
     #[arg(long, value_name = "FOLDER")]
     keep: Option<PathBuf>,
-    /// Run a command and print what it took: how this program starts what it measures.
-    #[arg(long, hide = true, num_args = 1.., allow_hyphen_values = true, value_name = "COMMAND")]
-    measure: Vec<OsString>,
+    #[command(flatten)]
+    instance: Instance,
 }
 
 fn main() -> Result<ExitCode> {
     let arguments = Arguments::parse();
-    if !arguments.measure.is_empty() {
-        return measure::here(&arguments.measure);
+    if let Some(ended) = arguments.instance.work() {
+        return ended;
     }
-    let program = command::named_or_built(arguments.bin.as_deref())?;
-    let mut work = tempfile::Builder::new()
-        .prefix("cinderblock-many-")
-        .tempdir_in(&arguments.work)
-        .with_context(|| format!("cannot use the folder {}", arguments.work.display()))?;
+    let program = arguments.program.find()?;
+    let mut work = folder_in(&arguments.work, "many")?;
     work.disable_cleanup(arguments.keep.is_some());
     match arguments.parallel {
         Some(count) => at_once(&program, work.path(), count, arguments.mib)?,

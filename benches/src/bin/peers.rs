@@ -1,12 +1,13 @@
 //! Times cinderblock, the peers that are installed and its own limit on the same volumes, in one run: Markdown tables, JSON and plots.
 
-use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
+use cinderblock_benches::command::Program;
 use cinderblock_benches::extents::data_units;
+use cinderblock_benches::measure::Instance;
 use cinderblock_benches::peers::course::{Course, Subject};
 use cinderblock_benches::peers::growth::Growing;
 use cinderblock_benches::peers::limit::Frames;
@@ -16,7 +17,7 @@ use cinderblock_benches::peers::repository::{Repository, installed};
 use cinderblock_benches::peers::results::{LIMIT, Results, Tool};
 use cinderblock_benches::peers::table::{CINDERBLOCK, LEFT_OUT, TOOLS};
 use cinderblock_benches::place::Place;
-use cinderblock_benches::{command, machine, measure, plot};
+use cinderblock_benches::{machine, plot};
 use clap::Parser;
 
 /// Time cinderblock, its installed peers and its own limit on the same volumes, in one run.
@@ -24,9 +25,8 @@ use clap::Parser;
 struct Arguments {
     #[command(flatten)]
     place: Place,
-    /// The cinderblock to time; the one built beside this program if not given.
-    #[arg(long)]
-    bin: Option<PathBuf>,
+    #[command(flatten)]
+    program: Program,
     /// The tools to time, by name, besides cinderblock and the limit; all that are installed if not given.
     #[arg(long, value_delimiter = ',', value_name = "NAMES")]
     tools: Option<Vec<String>>,
@@ -55,9 +55,8 @@ struct Arguments {
     /// Folder for plots of them; none are made if not given.
     #[arg(long, value_name = "DIR")]
     plots: Option<PathBuf>,
-    /// Run a command and print what it took: how this program starts what it measures.
-    #[arg(long, hide = true, num_args = 1.., allow_hyphen_values = true, value_name = "COMMAND")]
-    measure: Vec<OsString>,
+    #[command(flatten)]
+    instance: Instance,
 }
 
 /// A tool that is there.
@@ -74,8 +73,8 @@ struct Run<'a> {
 
 fn main() -> Result<ExitCode> {
     let arguments = Arguments::parse();
-    if !arguments.measure.is_empty() {
-        return measure::here(&arguments.measure);
+    if let Some(ended) = arguments.instance.work() {
+        return ended;
     }
     let threads = match arguments.threads {
         Some(threads) => threads.max(1),
@@ -132,7 +131,7 @@ fn find(arguments: &Arguments) -> Result<Vec<Found>> {
         let all = TOOLS.map(|recipe| recipe.name).join(", ");
         anyhow::ensure!(unknown.is_empty(), "there is no tool {}: name some of {all}", unknown.join(", "));
     }
-    let mut found = vec![(&CINDERBLOCK, command::named_or_built(arguments.bin.as_deref())?)];
+    let mut found = vec![(&CINDERBLOCK, arguments.program.find()?)];
     for recipe in TOOLS.into_iter().filter(|recipe| recipe.name != CINDERBLOCK.name) {
         if arguments.tools.as_ref().is_some_and(|names| !names.iter().any(|name| name == recipe.name)) {
             continue;

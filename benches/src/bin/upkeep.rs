@@ -1,16 +1,15 @@
 //! Times what looks after a repository of many backups (verify, prune, gc, and a backup beside gc),
 //! beside restic and rustic where they are installed, in one run, and prints Markdown tables.
 
-use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use cinderblock_benches::command::{self, Cinderblock};
+use cinderblock_benches::command::{Cinderblock, Program};
 use cinderblock_benches::extents::copy_dense;
 use cinderblock_benches::limit::Archive;
-use cinderblock_benches::measure::{self, Measured};
+use cinderblock_benches::measure::{Instance, Measured};
 use cinderblock_benches::peers::repository::installed;
 use cinderblock_benches::place::Place;
 use cinderblock_benches::report::median_seconds;
@@ -25,9 +24,8 @@ use clap::Parser;
 struct Arguments {
     #[command(flatten)]
     place: Place,
-    /// The command to time; the `cinderblock` built beside this program if not given.
-    #[arg(long)]
-    bin: Option<PathBuf>,
+    #[command(flatten)]
+    program: Program,
     /// restic; the one on the PATH if not given.
     #[arg(long)]
     restic: Option<PathBuf>,
@@ -46,17 +44,16 @@ struct Arguments {
     /// How often a backup runs alone and beside gc; the medians are printed.
     #[arg(long, default_value_t = 5)]
     rounds: usize,
-    /// Run a command and print what it took: how this program starts what it measures.
-    #[arg(long, hide = true, num_args = 1.., allow_hyphen_values = true, value_name = "COMMAND")]
-    measure: Vec<OsString>,
+    #[command(flatten)]
+    instance: Instance,
 }
 
 fn main() -> Result<ExitCode> {
     let arguments = Arguments::parse();
-    if !arguments.measure.is_empty() {
-        return measure::here(&arguments.measure);
+    if let Some(ended) = arguments.instance.work() {
+        return ended;
     }
-    let program = command::named_or_built(arguments.bin.as_deref())?;
+    let program = arguments.program.find()?;
     let (work, volumes) = arguments.place.prepare("upkeep")?;
     let work = work.path();
     let threads = std::thread::available_parallelism().context("cannot count the cores")?.get();

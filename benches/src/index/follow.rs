@@ -6,7 +6,8 @@ use std::time::Instant;
 use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
 
-use crate::index::{Chunks, open, peak_mib};
+use crate::index::{Chunks, open};
+use crate::measure::peak_mib;
 
 /// What following took.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
@@ -35,6 +36,6 @@ impl Followed {
         for number in (chunks.count..chunks.count + count).step_by(997) {
             ensure!(repository.indexed_place(&Chunks::id(number))?.is_some(), "chunk {number} was not found");
         }
-        Ok(Self { chunks: count, seconds, peak_mib: peak_mib()? })
+        Ok(Self { chunks: count, seconds, peak_mib: peak_mib(std::process::id())? })
     }
 }

@@ -7,7 +7,9 @@ use anyhow::{Result, ensure};
 use cinderblock_store::{ChunkId, Repository};
 use serde::{Deserialize, Serialize};
 
-use crate::index::{Chunks, open, peak_mib};
+use crate::index::{Chunks, open};
+use crate::measure::peak_mib;
+use crate::report::median_seconds;
 use crate::sample::Random;
 
 /// Chunks in one look-up: those of one read of the pipeline, 1 MiB.
@@ -61,7 +63,7 @@ impl Looked {
         let with_directory = |random: &mut Random| hits_with_directory(&repository, chunks, random);
         let random_hit_with_directory_us = with_directory(&mut random)?;
         let near_hit_us = near_hits(&repository, chunks)?;
-        let peak_mib = peak_mib()?;
+        let peak_mib = peak_mib(std::process::id())?;
         Ok(Self { memory_mib, open_ms, miss_us, near_hit_us, random_hit_us, random_hit_with_directory_us, peak_mib })
     }
 }
@@ -74,8 +76,7 @@ fn micros_each(ids: &[ChunkId], mut look: impl FnMut(&[ChunkId]) -> Result<()>) 
         look(block)?;
         blocks.push(start.elapsed().as_secs_f64() * 1e6 / block.len() as f64);
     }
-    blocks.sort_by(f64::total_cmp);
-    Ok(blocks.get(blocks.len() / 2).copied().unwrap_or(f64::NAN))
+    Ok(median_seconds(blocks).unwrap_or(f64::NAN))
 }
 
 fn chunks_of(count: u64, mut number: impl FnMut() -> u64) -> Vec<ChunkId> {

@@ -6,7 +6,9 @@ use std::time::Instant;
 use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
 
-use crate::index::{bytes_in, open, peak_mib};
+use crate::command::bytes_in;
+use crate::index::open;
+use crate::measure::peak_mib;
 
 /// What making the index took.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
@@ -32,7 +34,9 @@ impl Made {
         let report = repository.rebuild_index()?;
         let seconds = start.elapsed().as_secs_f64();
         ensure!(report.damage.is_empty() && report.adopted_packs == 0, "not all was in segments: {report:?}");
-        let bytes = bytes_in(&repository.index_folder().join("index"))?;
-        Ok(Self { seconds, bytes, packs: report.packs, peak_mib: peak_mib()? })
+        let folder = repository.index_folder().join("index");
+        let bytes = bytes_in(&folder)?;
+        ensure!(bytes > 0, "there is nothing in {}", folder.display());
+        Ok(Self { seconds, bytes, packs: report.packs, peak_mib: peak_mib(std::process::id())? })
     }
 }

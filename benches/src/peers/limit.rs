@@ -47,31 +47,26 @@ pub struct Runner<'a> {
     done: Backup,
 }
 
-/// The limit is no process: it has its wall time only.
-fn wall(seconds: f64) -> Measured {
-    Measured { wall: seconds, ..Measured::default() }
-}
-
 impl Subject for Runner<'_> {
     fn backup(&mut self, source: &Path, _volume: &str) -> Result<Measured> {
         let backup = self.limit.backup(source)?;
         self.done.add(&backup);
-        Ok(wall(backup.seconds))
+        Ok(Measured::of_wall(backup.seconds))
     }
 
     /// The backups of a course are the volumes, in order, until after the one that is restored.
     fn restore(&mut self, backup: usize, target: &Path) -> Result<Measured> {
         anyhow::ensure!(backup == RESTORED, "the limit restores one volume only");
-        self.frames.archive.restore(backup, target).map(wall)
+        self.frames.archive.restore(backup, target).map(Measured::of_wall)
     }
 
     fn restore_over(&mut self, backup: usize, target: &Path) -> Result<Option<Measured>> {
         anyhow::ensure!(backup == RESTORED, "the limit restores one volume only");
-        self.frames.archive.restore_over(backup, target).map(wall).map(Some)
+        self.frames.archive.restore_over(backup, target).map(Measured::of_wall).map(Some)
     }
 
     fn verify(&mut self) -> Result<Option<Measured>> {
-        self.frames.archive.verify().map(wall).map(Some)
+        self.frames.archive.verify().map(Measured::of_wall).map(Some)
     }
 
     fn stored_bytes(&self) -> Result<u64> {

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::course::Step;
 use crate::measure::Measured;
-use crate::report::median_seconds;
+use crate::report::{median_seconds, write_json};
 
 /// The name under which the limit is found beside the tools.
 pub const LIMIT: &str = "limit";
@@ -155,11 +155,7 @@ impl Results {
     /// # Errors
     /// It cannot be written.
     pub fn write(&self, path: &Path) -> Result<()> {
-        let write = || format!("cannot write {}", path.display());
-        if let Some(folder) = path.parent() {
-            fs::create_dir_all(folder).with_context(write)?;
-        }
-        fs::write(path, serde_json::to_string_pretty(self)? + "\n").with_context(write)
+        write_json(path, self)
     }
 }
 
