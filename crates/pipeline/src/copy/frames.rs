@@ -8,7 +8,8 @@ use cinderblock_store::pack::{Content, DecodedFrame, FRAME_TARGET_BYTES, PackRea
 use cinderblock_store::{ChunkId, Error as StoreError};
 use rayon::ThreadPool;
 
-use crate::engine::{Control, Progress};
+use crate::buffer::JobMemory;
+use crate::engine::{Control, Progress, in_flight};
 use crate::error::Error;
 use crate::restore::find::{Finder, other_bytes, read_error};
 use crate::restore::plan::{Job, Placed};
@@ -46,7 +47,7 @@ struct Open {
 impl Worker<'_> {
     /// Does a job. `pack` is the job's pack with its hashes; without it, frames that are hashed are made anew.
     pub(super) fn work(&self, job: &Job, pack: Option<&Arc<PackReader>>) -> Result<Moved, Error> {
-        let mut stored = vec![0; job.length];
+        let mut stored = JobMemory::zeroed(job.length, in_flight(self.finder.repository));
         let read = self.finder.repository.backend().read_into(job.pack.object(), job.from, &mut stored);
         // Of threads that wait for a storage there are more than that can compute.
         self.pool.install(|| self.work_on(job, pack, &mut stored, read))

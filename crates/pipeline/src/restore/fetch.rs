@@ -9,6 +9,7 @@ use super::budget::FrameChunk;
 use super::find::{other_bytes, read_error};
 use super::plan::{Job, Placed};
 use super::run::{Failure, Run};
+use crate::buffer::JobMemory;
 use crate::engine::Progress;
 
 /// Takes verified bytes and their place in the volume.
@@ -28,7 +29,7 @@ impl Run<'_> {
         }
         // Memory of its own, that is given back with the permit: many jobs are waiting for their bytes, and of the buffers that are used again there
         // are as many as workers.
-        let mut stored = vec![0; job.length];
+        let mut stored = JobMemory::zeroed(job.length, self.in_flight);
         match self.repository.backend().read_into(job.pack.object(), job.from, &mut stored) {
             Ok(()) => self.pool.install(|| {
                 let mut buffers = self.budget.buffers();

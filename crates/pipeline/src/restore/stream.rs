@@ -8,6 +8,7 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 use super::file::add;
 use super::plan::{Job, Wanted};
 use super::run::{Failure, Run};
+use crate::buffer::JobMemory;
 use crate::engine::Progress;
 use crate::lanes::Lanes;
 
@@ -18,9 +19,9 @@ const WINDOW_CHUNKS: usize = 16_384;
 const ZEROS: usize = 256 << 10;
 
 /// What one job fetched: its bytes, and where parts of them belong in the volume.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Fetched {
-    bytes: Vec<u8>,
+    bytes: JobMemory,
     parts: Vec<(u64, usize)>,
 }
 
@@ -126,10 +127,11 @@ impl Run<'_> {
         let permit = self.budget.permit(job.memory_bytes());
         lanes.start(move || {
             let _permit = permit;
-            let mut result = Fetched { bytes: Vec::with_capacity(job.wanted_bytes()), parts: Vec::new() };
+            let bytes = JobMemory::with_capacity(job.wanted_bytes(), self.in_flight);
+            let mut result = Fetched { bytes, parts: Vec::new() };
             let fetched = self.goes_on().and_then(|go| match go {
                 true => self.fetch(&job, &mut |offset, bytes| {
-                    result.bytes.extend_from_slice(bytes);
+                    result.bytes.append(bytes);
                     result.parts.push((offset, bytes.len()));
                     Ok(())
                 }),
@@ -152,7 +154,7 @@ impl Run<'_> {
         }
         let mut parts = Vec::new();
         for result in &fetched {
-            let mut rest = result.bytes.as_slice();
+            let mut rest = &result.bytes[..];
             for (offset, length) in &result.parts {
                 let Some((bytes, after)) = rest.split_at_checked(*length) else { break };
                 parts.push((*offset, bytes));

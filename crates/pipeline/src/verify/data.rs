@@ -9,6 +9,7 @@ use cinderblock_store::{ChunkId, Error as StoreError, Location, PackId, Reposito
 use rayon::ThreadPool;
 
 use super::report::DamagedObject;
+use crate::buffer::JobMemory;
 use crate::engine::{Control, Progress, in_flight};
 use crate::error::Error;
 use crate::lanes;
@@ -183,7 +184,7 @@ impl<'a> DataCheck<'a> {
         let mut buffers = self.budget.buffers();
         let (used_again, plain, _) = buffers.split(if self.in_flight > 1 { 0 } else { read.bytes as usize });
         // Where many wait for their bytes, these are memory of their own: else as many buffers as were ever needed at once would stay.
-        let mut own = vec![0; if self.in_flight > 1 { read.bytes as usize } else { 0 }];
+        let mut own = JobMemory::zeroed(if self.in_flight > 1 { read.bytes as usize } else { 0 }, self.in_flight);
         let stored = if self.in_flight > 1 { &mut own[..] } else { used_again };
         match self.repository.backend().read_into(pack.object(), read.from, stored) {
             Ok(()) => {
