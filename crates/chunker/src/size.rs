@@ -42,6 +42,12 @@ impl ChunkSize {
     pub fn bytes(self) -> u32 {
         self.0
     }
+
+    /// Whether fixed-size chunks are stored with their SHA-256, so that Cinder's lists of block hashes need not be computed from their bytes: from 32 KiB on.
+    /// Who asks for smaller chunks wants less to be stored, of which a hash would be 1 % and more; and no Cinder has blocks of less unless it was told to.
+    pub fn is_hashed(self) -> bool {
+        self >= Self::DEFAULT
+    }
 }
 
 /// [`ChunkSize::DEFAULT`].
@@ -94,6 +100,13 @@ mod tests {
         assert!(matches!(ChunkSize::new(0), Err(Error::ChunkSize { bytes: 0 })));
         assert!(ChunkSize::new(12_288).is_err());
         assert!(ChunkSize::new((1 << 32) + 32_768).is_err(), "the high half must count");
+    }
+
+    #[test]
+    fn sizes_from_cinders_block_on_are_hashed() {
+        let sizes = (12..=22).map(|shift| ChunkSize::new(1 << shift).unwrap());
+        assert_eq!(sizes.filter(|size| size.is_hashed()).min(), Some(ChunkSize::DEFAULT));
+        assert!(!ChunkSize::new(16 << 10).unwrap().is_hashed());
     }
 
     #[test]

@@ -5,6 +5,7 @@ mod common;
 use std::sync::Arc;
 
 use cinderblock_backend::{Backend, Kind, Recording};
+use cinderblock_chunker::ChunkSize;
 use cinderblock_pipeline::{BackupOptions, BackupVolume, Chunker, Control, Error, Source};
 use cinderblock_store::map::Shape;
 use cinderblock_store::{BackupId, ChunkId, Error as StoreError, Record, VolumeId};
@@ -163,6 +164,23 @@ fn chunks_without_a_hash_are_told_apart() {
     let backup = BackupVolume::new(&fixture.repository, &record, MEMORY).unwrap();
     backup.block_hashes(0..1, &mut hashes).unwrap();
     assert_eq!(hashes, [None]);
+}
+
+#[test]
+fn chunks_of_cinders_block_and_larger_keep_their_hash_and_smaller_ones_keep_none() {
+    let volume = [noise(1, 300_000), vec![0; 200_000], noise(2, 100_001)].concat();
+    for (size, hashed) in [(4 << 10, false), (16 << 10, false), (32 << 10, true), (64 << 10, true)] {
+        let fixture = Fixture::of_chunks(ChunkSize::new(size as u64).unwrap(), |storage| storage);
+        let record = back_up(&fixture, &volume, Chunker::Fixed);
+        let backup = BackupVolume::new(&fixture.repository, &record, MEMORY).unwrap();
+        let mut hashes = Vec::new();
+        backup.block_hashes(0..u64::MAX, &mut hashes).unwrap();
+        let expected = volume.chunks(size).map(|chunk| {
+            // Of zeros the hash is always known.
+            (hashed || chunk.iter().all(|byte| *byte == 0)).then(|| Sha256::digest(chunk).into())
+        });
+        assert_eq!(hashes, expected.collect::<Vec<Option<[u8; 32]>>>(), "{size}");
+    }
 }
 
 #[test]

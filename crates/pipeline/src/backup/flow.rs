@@ -168,7 +168,8 @@ impl<'e> Flow<'_, '_, 'e> {
         let number = self.frames;
         self.frames += 1;
         self.framing += 1;
-        let hashed = self.run.options.chunker == Chunker::Fixed;
+        let chunk_size = self.run.repository.descriptor().chunk_size;
+        let hashed = self.run.options.chunker == Chunker::Fixed && chunk_size.is_hashed();
         let compression: Compression = self.run.options.compression;
         let reply = Reply(self.events.clone(), false);
         self.workers.spawn(move |_| reply.send(Event::Framed(number, frame.encode(hashed, compression))));

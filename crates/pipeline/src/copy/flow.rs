@@ -106,7 +106,7 @@ impl Flow<'_, '_> {
             finder: Finder::new(from, record),
             control,
             compression: record.compression.parse().unwrap_or_default(),
-            hashed: record.chunking == Chunking::Fixed,
+            hashed: record.chunking == Chunking::Fixed && to.descriptor().chunk_size.is_hashed(),
             stopped: AtomicBool::new(false),
         };
         let memory = engine.settings().memory_bytes;

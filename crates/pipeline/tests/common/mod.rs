@@ -92,8 +92,13 @@ impl Fixture {
 
     /// The repository is opened on what `decorate` makes of the storage.
     pub fn around<B: Backend + 'static>(decorate: impl FnOnce(Arc<Memory>) -> B) -> Self {
+        Self::of_chunks(ChunkSize::new(CHUNK as u64).unwrap(), decorate)
+    }
+
+    /// The same, with chunks of another size; not for what stores volumes through the store alone.
+    pub fn of_chunks<B: Backend + 'static>(size: ChunkSize, decorate: impl FnOnce(Arc<Memory>) -> B) -> Self {
         let storage = Arc::new(Memory::new());
-        Repository::create(&*storage, ChunkSize::new(CHUNK as u64).unwrap()).unwrap();
+        Repository::create(&*storage, size).unwrap();
         let cache = tempfile::tempdir().unwrap();
         let backend = Arc::new(decorate(Arc::clone(&storage)));
         let repository = Repository::open(backend, &OpenOptions::new(cache.path())).unwrap();
