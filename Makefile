@@ -11,7 +11,7 @@ export PATH := $(HOME)/.cargo/bin:$(PATH)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build demo test test-remote bench bench-cinder bench-upkeep bench-index bench-many bench-large bench-remote bench-latency bench-peers plots fuzz simulate simulate-steps exhaust kill lint fmt install clean
+.PHONY: help deps build demo test test-remote bench bench-settings bench-cinder bench-upkeep bench-index bench-many bench-large bench-remote bench-latency bench-peers plots fuzz simulate simulate-steps exhaust kill lint fmt install clean
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | awk -F'|' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -45,6 +45,10 @@ test-remote: deps ## Run the tests of buckets on servers of their own: SeaweedFS
 bench: build ## Measure the parts (criterion), then whole runs beside their limit (VOLUMES=DIR for your own)
 	cargo bench --profile release -p cinderblock-benches
 	cargo run --release -p cinderblock-benches --bin family -- $(if $(VOLUMES),--volumes $(VOLUMES)) $(BENCH)
+
+# BENCH="--rounds 5 --settings 32KiB/zstd:1,4KiB/none".
+bench-settings: build ## Measure what chunk sizes and compressions cost and save (VOLUMES=DIR for your own)
+	cargo run --release -p cinderblock-benches --bin settings -- $(if $(VOLUMES),--volumes $(VOLUMES)) $(BENCH)
 
 # Both in turn, on the same volume; ours alone where Cinder or the script that runs it is missing. BENCH="--dense --rounds 5".
 bench-cinder: build ## Measure Cinder's backups beside Cinder's own driver (VOLUMES=DIR for your own web.img)

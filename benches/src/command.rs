@@ -53,6 +53,7 @@ pub struct Cinderblock {
     threads: Option<usize>,
     backups: u64,
     encrypted: bool,
+    compression: Option<String>,
 }
 
 impl Cinderblock {
@@ -64,8 +65,21 @@ impl Cinderblock {
     pub fn init(program: &Path, folder: &Path, threads: Option<usize>) -> Result<Self> {
         fs::create_dir(folder).with_context(|| format!("cannot create {}", folder.display()))?;
         let (program, folder) = (program.to_owned(), folder.to_owned());
-        let new = Self { program, folder, threads, backups: 0, encrypted: false };
+        let new = Self { program, folder, threads, backups: 0, encrypted: false, compression: None };
         new.run(["init".into()])?;
+        Ok(new)
+    }
+
+    /// The same with chunks of `chunk_size` and backups with `compression`, both as the command takes them.
+    ///
+    /// # Errors
+    /// The folder exists, or the command fails.
+    pub fn init_with(program: &Path, folder: &Path, chunk_size: &str, compression: &str) -> Result<Self> {
+        fs::create_dir(folder).with_context(|| format!("cannot create {}", folder.display()))?;
+        let compression = Some(compression.to_owned());
+        let (program, folder) = (program.to_owned(), folder.to_owned());
+        let new = Self { program, folder, threads: None, backups: 0, encrypted: false, compression };
+        new.run(["init".into(), "--chunk-size".into(), chunk_size.into()])?;
         Ok(new)
     }
 
@@ -76,7 +90,7 @@ impl Cinderblock {
     pub fn init_encrypted(program: &Path, folder: &Path, threads: Option<usize>) -> Result<Self> {
         fs::create_dir(folder).with_context(|| format!("cannot create {}", folder.display()))?;
         let (program, folder) = (program.to_owned(), folder.to_owned());
-        let new = Self { program, folder, threads, backups: 0, encrypted: true };
+        let new = Self { program, folder, threads, backups: 0, encrypted: true, compression: None };
         new.run(["init".into(), "--encrypt".into(), "key-file".into()])?;
         Ok(new)
     }
@@ -85,7 +99,14 @@ impl Cinderblock {
     /// than those made there.
     #[must_use]
     pub fn open(program: &Path, folder: &Path, threads: Option<usize>) -> Self {
-        Self { program: program.to_owned(), folder: folder.to_owned(), threads, backups: 1_000_000, encrypted: false }
+        Self {
+            program: program.to_owned(),
+            folder: folder.to_owned(),
+            threads,
+            backups: 1_000_000,
+            encrypted: false,
+            compression: None,
+        }
     }
 
     /// Backs up `source`; the new backup's id and what it took.
@@ -95,14 +116,18 @@ impl Cinderblock {
     pub fn backup(&mut self, source: &Path, volume_id: &str) -> Result<(String, Measured)> {
         self.backups += 1;
         let id = format!("22222222-2222-4222-8222-{:012}", self.backups);
-        let measured = self.run([
+        let mut command = self.command([
             "backup".into(),
             source.into(),
             "--volume-id".into(),
             volume_id.into(),
             "--backup-id".into(),
             (&id).into(),
-        ])?;
+        ]);
+        if let Some(compression) = &self.compression {
+            command.extend(["--compression".into(), compression.into()]);
+        }
+        let measured = measure::run(&command, &self.folder.join("log"))?;
         Ok((id, measured))
     }
 

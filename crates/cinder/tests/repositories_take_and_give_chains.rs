@@ -199,6 +199,32 @@ fn a_list_of_hashes_that_does_not_fit_the_data_is_refused_before_the_backup_is_t
     assert_eq!(store.repository.backups(None).unwrap().len(), 1, "only the layer before it stays");
 }
 
+/// Chunks of Cinder's block have their hashes stored, smaller ones are read: either way the list counts.
+#[test]
+fn a_list_of_hashes_is_held_against_stored_hashes_and_against_data() {
+    for block in [4 << 10, 32 << 10] {
+        let (place, store) = (Place::new(), Store::new(block as u32));
+        let driver = place.driver("zlib", 4 * block as u64, block as u64);
+        let first = [text(1, 5 * block), vec![0; 3 * block], text(2, block + 100)].concat();
+        let mut second = first.clone();
+        second[2 * block + 7] ^= 1;
+        let layers: Vec<_> = place.chain(&driver, &[first, second]).iter().map(|made| layer(&driver, made)).collect();
+        let names = layers.iter().map(|layer| format!("{}/{}", layer.container, layer.prefix.sha256file()));
+        let name = names.last().unwrap();
+        let mut right = Vec::new();
+        place.change(&name, |bytes| {
+            right.clone_from(bytes);
+            let at = String::from_utf8_lossy(bytes).find("\"sha256s\": [").unwrap() + 30;
+            bytes[at] = if bytes[at] == b'0' { b'1' } else { b'0' };
+        });
+        let error = store.import(&driver, &layers).unwrap_err().to_string();
+        assert!(error.contains("has another SHA-256 than"), "{block}: {error}");
+        place.change(&name, |bytes| bytes.clone_from(&right));
+        let imported = store.import(&driver, &layers).unwrap();
+        assert_eq!(imported.iter().map(|imported| imported.was_there).collect::<Vec<_>>(), [true, false]);
+    }
+}
+
 #[test]
 fn a_backup_that_never_was_in_cinder_is_exported_too() {
     let (place, store) = (Place::new(), Store::new(4096));

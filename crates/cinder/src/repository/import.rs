@@ -3,6 +3,7 @@
 use cinderblock_pipeline::{BackupOptions, BackupVolume, Engine, Parent, Source};
 use cinderblock_store::pack::frame::Compression;
 use cinderblock_store::{BackupId, Record, Repository, Timestamp, VolumeId};
+use sha2::{Digest, Sha256};
 
 use super::facts;
 use crate::backup::Backup;
@@ -149,21 +150,32 @@ impl<S: ChunkedStorage> ChunkedBackupDriver<S> {
             let mut stream = HashStream::start(threads, self.storage(), &layer.container, object.clone());
             let chunks = record.volume_bytes.div_ceil(block);
             let (mut stated, mut found) = (Vec::new(), Vec::new());
+            let mut bytes = vec![0; record.chunk_bytes as usize];
             for first in (0..chunks).step_by(HASHES_AT_ONCE as usize) {
                 let end = chunks.min(first + HASHES_AT_ONCE);
                 stated.clear();
                 found.clear();
                 stream.take((end - first) as usize, &mut stated)?;
                 volume.block_hashes(first..end, &mut found)?;
-                let pairs = (first..).zip(stated.iter().zip(&found));
-                let mut wrong = pairs.filter(|(_, (stated, found))| found.is_some_and(|found| found != **stated));
-                if let Some((chunk, _)) = wrong.next() {
-                    let reason = format!(
-                        "the block at byte {} of the volume has another SHA-256 than {}/{object} states",
-                        chunk * block,
-                        layer.container
-                    );
-                    return Err(Error::InvalidBackup { reason });
+                for (chunk, (stated, found)) in (first..).zip(stated.iter().zip(&found)) {
+                    let offset = chunk * block;
+                    let found = match found {
+                        Some(found) => *found,
+                        // Chunks may be stored without it: those that are smaller than Cinder's usual block, and those that were first cut by content.
+                        None => {
+                            let length = block.min(record.volume_bytes - offset);
+                            let Some(bytes) = bytes.get_mut(..length as usize) else { continue };
+                            volume.read_at(offset, bytes)?;
+                            Sha256::digest(bytes).into()
+                        }
+                    };
+                    if found != *stated {
+                        let reason = format!(
+                            "the block at byte {offset} of the volume has another SHA-256 than {}/{object} states",
+                            layer.container
+                        );
+                        return Err(Error::InvalidBackup { reason });
+                    }
                 }
             }
             Ok(())
