@@ -74,8 +74,8 @@ bench-large: build ## Measure sparse volumes up to 16 TiB, or a long stream (BEN
 bench-latency: deps ## Measure how much of its speed a backup keeps on a storage that is far away (VOLUMES=DIR for your own)
 	cargo run --release -p cinderblock-benches --bin latency -- $(if $(VOLUMES),--volumes $(VOLUMES)) $(BENCH)
 
-# LATENCY=50ms adds it to each request. Beside restic, where it is on the PATH.
-bench-remote: build ## Measure a repository on SeaweedFS beside restic (VOLUMES=DIR of make-volumes' five; LATENCY=50ms)
+# LATENCY=50ms adds it to each request and counts them, LATENCY=0ms counts only. Beside restic and rustic, where they are on the PATH.
+bench-remote: build ## Measure a repository on SeaweedFS beside restic and rustic (VOLUMES=DIR of make-volumes' five; LATENCY=50ms)
 	cargo build --release -p cinderblock-benches --bin proxy
 	tools/bench-remote $(VOLUMES) $(LATENCY)
 

@@ -10,7 +10,6 @@ use crate::id::{ChunkId, PackId};
 use crate::index::{Index, PackEntry};
 use crate::layout;
 use crate::map::{MapLeaves, Node};
-use crate::pack::directory::Codec;
 use crate::pack::{Content, Description, PackReader};
 use crate::record::Record;
 use crate::repository::{Location, Repository};
@@ -177,20 +176,11 @@ impl Repository {
         stored: &mut Vec<u8>,
         plain: &mut Vec<u8>,
     ) -> Result<(), Error> {
-        let directory = pack.directory();
-        let (Some(entry), Some(range)) = (directory.frames().get(number as usize), directory.frame_range(number))
-        else {
-            return Err(Error::damaged(pack.object(), 0, format!("there is no frame {number}")));
-        };
+        let range = pack.range_of(number)?;
         stored.clear();
         stored.resize((range.end - range.start) as usize, 0);
         self.backend.read_into(pack.object(), range.start, stored)?;
-        pack.decode_frame(number, range.start, stored, plain)?;
-        stored.truncate(entry.stored_bytes as usize);
-        if entry.codec == Codec::Stored {
-            plain.clone_from(stored);
-        }
-        Ok(())
+        pack.decode_alone(number, stored, plain)
     }
 
     /// Reads the bytes of a chunk, or of a map node as it is stored, at one place, and checks them.

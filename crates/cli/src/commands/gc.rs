@@ -21,6 +21,8 @@ struct Collected {
     pack_bytes: u64,
     condemned_packs: u64,
     repacked_packs: u64,
+    /// Of these, small packs that were copied together.
+    gathered_packs: u64,
     deleted_packs: u64,
     freed_bytes: u64,
     copied_bytes: u64,
@@ -55,6 +57,7 @@ pub fn run(context: &Context, arguments: &Gc) -> anyhow::Result<()> {
         grace: arguments.grace,
         fence_after: arguments.fence_after,
         repack_below: arguments.repack_below,
+        gather: arguments.gather,
         dry_run: arguments.dry_run,
     };
     give_way();
@@ -75,7 +78,7 @@ pub fn run(context: &Context, arguments: &Gc) -> anyhow::Result<()> {
     let report = repository.collect_garbage(&options, &Observer::new(&hear)).map_err(anyhow::Error::new);
     drop(spinner);
     let report = report.map_err(|error| {
-        let least = match failure::is_full(&error) && arguments.repack_below > 0 {
+        let least = match failure::is_full(&error) && (arguments.repack_below > 0 || arguments.gather) {
             true => " ('cinderblock gc --repack-below 0' copies nothing, and needs the least room)",
             false => "",
         };
@@ -133,6 +136,7 @@ impl Collected {
             pack_bytes: report.pack_bytes,
             condemned_packs: report.condemned,
             repacked_packs: report.repacked,
+            gathered_packs: report.gathered,
             deleted_packs: report.deleted,
             freed_bytes: report.freed_bytes,
             copied_bytes: report.copied_bytes,
@@ -193,6 +197,10 @@ fn text(collected: &Collected) -> String {
             number::counted(collected.leftover_files, "file"),
             size::show(collected.leftover_bytes)
         );
+    }
+    if collected.gathered_packs > 0 {
+        let would = if collected.dry_run { "would copy" } else { "copied" };
+        let _ = writeln!(text, "{would} {} together", number::counted(collected.gathered_packs, "small pack"));
     }
     if collected.merged_segments > 0 {
         let _ = writeln!(text, "merged {} of the index", number::counted(collected.merged_segments, "segment"));

@@ -16,7 +16,7 @@ pub fn collect_at_once() {
     let backend = cinderblock_remote::open(&repository.parse().unwrap(), &Settings::default()).unwrap();
     let repository = Repository::open(backend, &OpenOptions::new(cache)).unwrap();
     let fence_after = Duration::from_millis(patience.parse().unwrap());
-    let options = GcOptions { grace: Duration::ZERO, fence_after, repack_below: 100, dry_run: false };
+    let options = GcOptions { grace: Duration::ZERO, fence_after, repack_below: 100, gather: true, dry_run: false };
     let report = match repository.collect_garbage(&options, &Observer::new(&|_| true)) {
         Ok(report) => report,
         Err(error) => panic!("{:#}", anyhow::Error::new(error)),

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use crate::error::Error;
 use crate::gc::Locked;
+use crate::gc::gather::{SMALL_BYTES, worth_gathering};
 use crate::gc::marking::Marking;
 use crate::gc::segments;
 use crate::id::{PackId, SessionId};
@@ -21,6 +22,8 @@ pub(super) struct Choice {
     pub dead: Vec<PackId>,
     /// Little in them is reached: it is copied first.
     pub sparse: Vec<PackId>,
+    /// Most of them is reached, but they are small, and many: it is copied together.
+    pub gathered: Vec<PackId>,
     /// Segments name them, and they are gone.
     pub gone: HashSet<PackId>,
     /// Nothing in them is reached, but their writer is at work.
@@ -31,6 +34,8 @@ pub(super) struct Choice {
     pub locked: Locked,
     /// Packs that can't be read: they are kept.
     pub damage: Vec<Error>,
+    /// Small packs of data and of maps, with the bytes of each, that would stay as they are.
+    small: [Vec<(PackId, u64)>; 2],
 }
 
 /// By what to choose.
@@ -42,6 +47,8 @@ pub(super) struct Criteria<'a> {
     /// Packs that are condemned already.
     pub condemned: &'a HashSet<PackId>,
     pub repack_below: u8,
+    /// Whether small packs are copied together.
+    pub gather: bool,
 }
 
 impl Choice {
@@ -89,6 +96,11 @@ impl Choice {
             }
         }
         choice.leave_locked(repository)?;
+        // Where something is missing, what is not needed now may be what a repair finds it in.
+        if criteria.gather && marking.reached.is_whole() && repository.object_lock()?.is_none() {
+            choice.gathered = choice.small.iter_mut().map(std::mem::take).flat_map(worth_gathering).collect();
+            choice.gathered.sort_unstable();
+        }
         choice.dead.sort_unstable();
         choice.sparse.sort_unstable();
         Ok(choice)
@@ -121,6 +133,7 @@ impl Choice {
         if criteria.condemned.contains(&pack.id) {
             return Ok(());
         }
+        let is_map = pack.map;
         let directory = Directory::new(("an index segment", 0), pack.lists, repository.seal().framing(), false)?;
         let (mut live, mut any) = (0, false);
         for (number, entry) in (0..).zip(directory.frames()) {
@@ -135,6 +148,10 @@ impl Choice {
         let sparse =
             marking.is_damaged(pack.id) || live.saturating_mul(100) < all.saturating_mul(criteria.repack_below.into());
         if any && !sparse {
+            if object_bytes < SMALL_BYTES && !criteria.at_work.contains(&session) {
+                let [data, map] = &mut self.small;
+                if is_map { map } else { data }.push((pack.id, object_bytes));
+            }
             return Ok(());
         }
         if marking.is_last_resort(repository, pack.id)? {

@@ -1,13 +1,21 @@
 //! Copying what lives out of packs.
 
+use crate::ahead::Ahead;
 use crate::error::Error;
 use crate::gc::{Observer, Progress};
 use crate::id::{Ids, PackId};
+use crate::layout;
 use crate::pack::frame::{self, Compression, EncodedFrame, FrameChunk};
-use crate::pack::{Content, FinishedPack, PackBuilder, PackReader, moved};
+use crate::pack::{Content, Description, FinishedPack, PackBuilder, PackReader, moved};
 use crate::repository::Repository;
 use crate::session::Session;
 use crate::usage::Reached;
+
+/// Bytes up to which a pack is read in one request, whatever lives in it: more than a small pack has.
+const WHOLE_BYTES: u64 = 4 << 20;
+
+/// Bytes of packs that are read ahead, if the storage wants several requests at once.
+const BYTES_AHEAD: u64 = 16 << 20;
 
 /// What became of the packs that were to be copied out of.
 #[derive(Debug, Default)]
@@ -31,25 +39,33 @@ struct Copier<'a> {
 }
 
 /// Copies everything that is marked in `packs` into packs of `session`, and moves the marks. Durable, with a segment, when this
-/// returns. Frames that live whole are neither compressed anew nor hashed anew; every chunk is checked.
+/// returns. Frames that live whole are neither compressed anew nor hashed anew; every chunk is checked. `packs` come with their bytes.
 pub(super) fn copy_live(
     repository: &Repository,
     session: &Session<'_>,
     reached: &mut Reached,
-    packs: &[PackId],
+    packs: &[(PackId, u64)],
     observer: &Observer<'_>,
 ) -> Result<Copied, Error> {
     let mut copied = Copied::default();
     let (data, map) = (session.pack_builder(Content::Data), session.pack_builder(Content::Map));
     let mut copier = Copier { repository, session, data, map, written: Vec::new() };
-    for (done, id) in (0..).zip(packs) {
-        observer.tell(&Progress::Copying { done, total: packs.len() as u64 })?;
-        match copier.copy(*id, reached) {
-            Ok(()) => copied.done.push(*id),
-            Err(Error::PackMissing { .. }) => copied.gone.push(*id),
-            Err(Error::Backend(error)) if error.is_not_found() => copied.gone.push(*id),
-            Err(error) if error.is_damage() => copied.damage.push(error),
-            Err(error) => return Err(error),
+    let (mut rest, mut numbers) = (packs, 0..);
+    while !rest.is_empty() {
+        let count = read_together(rest, repository.backend().requests_in_flight());
+        let (together, after) = rest.split_at(count);
+        rest = after;
+        let mut read = Ahead::new(count, together, |(id, bytes)| Opened::read(repository, *id, *bytes));
+        while let Some(((id, _), opened)) = read.next() {
+            let done = numbers.next().unwrap_or_default();
+            observer.tell(&Progress::Copying { done, total: packs.len() as u64 })?;
+            match opened.and_then(|opened| copier.copy(&opened, reached)) {
+                Ok(()) => copied.done.push(id),
+                Err(Error::PackMissing { .. }) => copied.gone.push(id),
+                Err(Error::Backend(error)) if error.is_not_found() => copied.gone.push(id),
+                Err(error) if error.is_damage() => copied.damage.push(error),
+                Err(error) => return Err(error),
+            }
         }
     }
     copier.finish()?;
@@ -62,21 +78,68 @@ pub(super) fn copy_live(
     Ok(copied)
 }
 
+/// How many of these packs, one at least, are read ahead.
+fn read_together(packs: &[(PackId, u64)], in_flight: usize) -> usize {
+    let mut all = 0;
+    let fitting = packs.iter().take_while(|(_, bytes)| {
+        all += bytes.min(&WHOLE_BYTES);
+        all <= BYTES_AHEAD
+    });
+    fitting.count().min(in_flight).max(1)
+}
+
+/// A pack that is copied out of.
+struct Opened {
+    pack: PackReader,
+    /// The whole pack, where it was read at once.
+    whole: Option<Vec<u8>>,
+}
+
+impl Opened {
+    fn read(repository: &Repository, id: PackId, bytes: u64) -> Result<Self, Error> {
+        if bytes > WHOLE_BYTES {
+            return Ok(Self { pack: repository.pack_with_hashes(id)?, whole: None });
+        }
+        let (backend, seal) = (repository.backend(), repository.seal());
+        let name = layout::pack(id)?;
+        let whole = backend.get(&name, WHOLE_BYTES)?;
+        let description = Description::of_whole(name.as_str(), &whole, seal.beginning_bytes())?;
+        Ok(Self { pack: PackReader::described(seal, id, &description)?, whole: Some(whole) })
+    }
+
+    /// A frame's stored bytes, without a seal, and its plain ones.
+    fn frame(
+        &self,
+        repository: &Repository,
+        number: u32,
+        stored: &mut Vec<u8>,
+        plain: &mut Vec<u8>,
+    ) -> Result<(), Error> {
+        let Some(whole) = &self.whole else { return repository.read_frame(&self.pack, number, stored, plain) };
+        let range = self.pack.range_of(number)?;
+        stored.clear();
+        // The directory was checked: its frames are in the pack.
+        stored.extend_from_slice(whole.get(range.start as usize..range.end as usize).unwrap_or_default());
+        self.pack.decode_alone(number, stored, plain)
+    }
+}
+
 impl Copier<'_> {
-    fn copy(&mut self, id: PackId, reached: &Reached) -> Result<(), Error> {
-        let pack = self.repository.pack_with_hashes(id)?;
+    fn copy(&mut self, opened: &Opened, reached: &Reached) -> Result<(), Error> {
+        let pack = &opened.pack;
         let (mut stored, mut plain) = (Vec::new(), Vec::new());
         for number in 0..pack.directory().frames().len() as u32 {
             let Some(entry) = pack.directory().frames().get(number as usize).copied() else { continue };
             let first = pack.directory().first_slot(number).unwrap_or(0);
-            let live: Vec<bool> = (first..first + entry.chunks).map(|slot| reached.is_marked(id, slot)).collect();
+            let live: Vec<bool> =
+                (first..first + entry.chunks).map(|slot| reached.is_marked(pack.id(), slot)).collect();
             if !live.contains(&true) {
                 continue;
             }
-            self.repository.read_frame(&pack, number, &mut stored, &mut plain)?;
+            opened.frame(self.repository, number, &mut stored, &mut plain)?;
             let frame = match live.contains(&false) {
-                true => living(self.repository.ids(), &pack, number, &live, &plain)?,
-                false => moved::keep(self.repository.ids(), &pack, number, &stored, &plain)?,
+                true => living(self.repository.ids(), pack, number, &live, &plain)?,
+                false => moved::keep(self.repository.ids(), pack, number, &stored, &plain)?,
             };
             self.push(pack.content(), frame)?;
         }

@@ -3,8 +3,8 @@
 //! The protocol needs no locks, no clock that is right, and nothing of the storage but that a change is seen by reads when it has
 //! returned, and by listings after [`settle_delay`](cinderblock_backend::Backend::settle_delay). In short:
 //!
-//! 1. **Mark** what all records reach. Choose the packs with nothing, or little, that is reached, and whose writers are not at work.
-//! 2. **Copy** the little into packs of its own.
+//! 1. **Mark** what all records reach. Choose the packs with nothing, or little, that is reached, or, if so asked, that are small and many, and whose writers are not at work.
+//! 2. **Copy** what is reached in them into packs of its own.
 //! 3. **Condemn** the packs: put a *collection* that names them. A writer that begins from now on treats them as absent.
 //! 4. **Wait** for the writers that have not seen it, or declare them ended (`fence.rs` tells how).
 //! 5. **Mark again** what was committed meanwhile. What is needed and is only in condemned packs, anyone's, is copied out.
@@ -17,6 +17,7 @@
 mod choice;
 pub(crate) mod collection;
 mod copy;
+mod gather;
 mod marking;
 mod run;
 mod segments;
@@ -43,17 +44,21 @@ pub struct GcOptions {
     pub fence_after: Duration,
     /// Packs of which less than so many percent of the stored bytes are reached are copied together: 0 to 100.
     pub repack_below: u8,
+    /// Whether small packs are copied together, where there are many. Backups name the packs that they are in, for hosts without an index: of those that are
+    /// copied, such a host needs the index. Packs of a repository with Object Lock never are: their locks would be lost.
+    pub gather: bool,
     /// Only say what would be done.
     pub dry_run: bool,
 }
 
 impl Default for GcOptions {
-    /// Waits for an hour, declares sessions ended after a day, repacks below 50 percent.
+    /// Waits for an hour, declares sessions ended after a day, repacks below 50 percent, leaves small packs.
     fn default() -> Self {
         Self {
             grace: Duration::from_secs(3600),
             fence_after: Duration::from_secs(24 * 3600),
             repack_below: 50,
+            gather: false,
             dry_run: false,
         }
     }
@@ -147,6 +152,8 @@ pub struct GcReport {
     pub condemned: u64,
     /// Of these, packs out of which something was copied.
     pub repacked: u64,
+    /// Of these, small packs that were copied together.
+    pub gathered: u64,
     /// Packs that were deleted, also those that an earlier run condemned.
     pub deleted: u64,
     /// Bytes of the packs that were deleted; of a dry run, what would be freed.

@@ -55,9 +55,12 @@ impl Repository {
         run.report.copied_bytes += merged.written_bytes;
         let begun: BTreeSet<CollectionId> = collection::list(self.backend(), self.seal())?.into_keys().collect();
         if begun.is_empty() || run.finish(&begun, None)? {
-            let (condemned, marking) = run.condemn(options)?;
-            if !condemned.is_empty() {
-                run.finish(&condemned, Some(marking))?;
+            let Condemned { collections, marking, may_gather } = run.condemn(options)?;
+            if !collections.is_empty() && run.finish(&collections, Some(marking))? && may_gather {
+                let Condemned { collections, marking, .. } = run.condemn(options)?;
+                if !collections.is_empty() {
+                    run.finish(&collections, Some(marking))?;
+                }
             }
         }
         run.waiter.tidy()?;
@@ -83,10 +86,11 @@ impl Repository {
         report: &mut GcReport,
     ) -> Result<(), Error> {
         let mut survey = Survey::make(self, observer, None)?;
-        let choice = survey.choose(self, options.repack_below)?;
+        let choice = survey.choose(self, options)?;
         survey.tell(report);
-        report.condemned = (choice.dead.len() + choice.sparse.len()) as u64;
-        report.repacked = choice.sparse.len() as u64;
+        report.condemned = (choice.dead.len() + choice.sparse.len() + choice.gathered.len()) as u64;
+        report.repacked = (choice.sparse.len() + choice.gathered.len()) as u64;
+        report.gathered = choice.gathered.len() as u64;
         report.freed_bytes = choice.freeable_bytes();
         report.locked = choice.locked;
         report.kept_for_writers = choice.kept_for_writers;
@@ -115,17 +119,26 @@ impl Survey {
         Ok(Self { packs, at_work, marking, condemned: collections.into_values().flatten().collect() })
     }
 
-    fn choose(&self, repository: &Repository, repack_below: u8) -> Result<Choice, Error> {
+    fn choose(&self, repository: &Repository, options: &GcOptions) -> Result<Choice, Error> {
         let Self { packs, at_work, condemned, .. } = self;
-        let criteria = Criteria { packs, at_work, condemned, repack_below };
+        let GcOptions { repack_below, gather, .. } = *options;
+        let criteria = Criteria { packs, at_work, condemned, repack_below, gather };
         Choice::make(repository, &self.marking, &criteria)
     }
 
     fn tell(&mut self, report: &mut GcReport) {
-        report.packs = self.packs.len() as u64;
-        report.pack_bytes = self.packs.values().sum();
+        // What there was at the start, and not after something was deleted.
+        if report.packs == 0 {
+            report.packs = self.packs.len() as u64;
+            report.pack_bytes = self.packs.values().sum();
+        }
         self.marking.tell(report);
     }
+}
+
+/// Packs with their bytes; one that is not listed is read as if it were large.
+fn sized(packs: &[PackId], listed: &BTreeMap<PackId, u64>) -> Vec<(PackId, u64)> {
+    packs.iter().map(|id| (*id, listed.get(id).copied().unwrap_or(u64::MAX))).collect()
 }
 
 struct Run<'a> {
@@ -136,29 +149,45 @@ struct Run<'a> {
     report: GcReport,
 }
 
+/// What a collector has just condemned.
+struct Condemned {
+    collections: BTreeSet<CollectionId>,
+    marking: Marking,
+    /// Whether small packs wait for that to be deleted.
+    may_gather: bool,
+}
+
 impl Run<'_> {
     /// Chooses packs, copies what lives in some of them, and condemns them.
-    fn condemn(&mut self, options: &GcOptions) -> Result<(BTreeSet<CollectionId>, Marking), Error> {
+    ///
+    /// Small packs are gathered only when nothing is left to free: room is made before some is taken.
+    fn condemn(&mut self, options: &GcOptions) -> Result<Condemned, Error> {
         let repository = self.repository;
         let (backend, seal) = (repository.backend(), repository.seal());
         let mut survey = Survey::make(repository, self.observer, Some(self.session.id()))?;
         survey.tell(&mut self.report);
         self.remove_buried(&mut survey.marking)?;
         if !self.report.doubts.is_empty() {
-            return Ok((BTreeSet::new(), survey.marking));
+            return Ok(Condemned { collections: BTreeSet::new(), marking: survey.marking, may_gather: false });
         }
-        let mut choice = survey.choose(repository, options.repack_below)?;
-        let mut marking = survey.marking;
-        self.report.kept_for_writers = choice.kept_for_writers;
-        self.report.locked.merge(choice.locked);
-        self.report.damage.append(&mut choice.damage);
+        let mut choice = survey.choose(repository, options)?;
+        let Survey { mut marking, packs, .. } = survey;
+        // The second time it is about the same packs.
+        if self.report.condemned == 0 {
+            self.report.kept_for_writers = choice.kept_for_writers;
+            self.report.locked.merge(choice.locked);
+            self.report.damage.append(&mut choice.damage);
+        }
         if !choice.gone.is_empty() {
             // Of two collectors at once, one may have named again what the other deleted.
             self.report.copied_bytes +=
                 sweep(repository, self.session.id(), &mut choice.gone, self.observer)?.written_bytes;
         }
-        let copied = copy_live(repository, self.session, &mut marking.reached, &choice.sparse, self.observer)?;
+        let frees = !choice.dead.is_empty() || !choice.sparse.is_empty();
+        let from = if frees { &choice.sparse } else { &choice.gathered };
+        let copied = copy_live(repository, self.session, &mut marking.reached, &sized(from, &packs), self.observer)?;
         self.report.repacked += copied.done.len() as u64;
+        self.report.gathered += if frees { 0 } else { copied.done.len() as u64 };
         self.report.damage.extend(copied.damage);
         let mut all = choice.dead;
         all.extend(copied.done);
@@ -166,7 +195,7 @@ impl Run<'_> {
         let now = || repository.clock().now();
         let put = |packs: &[PackId]| collection::put(backend, (seal, self.session.id()), packs, now());
         let collections: Result<BTreeSet<_>, Error> = all.chunks(MAX_PACKS).map(put).collect();
-        Ok((collections?, marking))
+        Ok(Condemned { collections: collections?, marking, may_gather: frees && !choice.gathered.is_empty() })
     }
 
     /// Removes the records of sessions that were declared ended: they are no backups.
@@ -253,6 +282,7 @@ impl Run<'_> {
         needed.sort_unstable();
         let mut copied = Copied::default();
         if !skips(Step::Salvage) {
+            let needed = sized(&needed, &there);
             copied = copy_live(repository, self.session, &mut marking.reached, &needed, self.observer)?;
         }
         if !copied.gone.is_empty() {

@@ -96,6 +96,17 @@ impl Description {
         Ok(Self { beginning, end: tail.bytes, object_bytes })
     }
 
+    /// Of a whole object.
+    pub(crate) fn of_whole(object: &str, whole: &[u8], beginning_bytes: usize) -> Result<Self, Error> {
+        let object_bytes = whole.len() as u64;
+        let (Footer { directory_bytes, .. }, _) = Footer::decode(object, whole, object_bytes)?;
+        let end = whole.len().checked_sub(directory_bytes + FOOTER_BYTES).and_then(|from| whole.get(from..));
+        let parts = whole.get(..beginning_bytes).zip(end);
+        let (beginning, end) =
+            parts.ok_or_else(|| Error::damaged(object, object_bytes, "it is shorter than any pack"))?;
+        Ok(Self { beginning: beginning.to_vec(), end: end.to_vec(), object_bytes })
+    }
+
     /// As a cache keeps it: the object's length, that of the beginning, and both parts.
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
         let beginning_bytes = self.beginning.len() as u32;

@@ -1,5 +1,6 @@
 //! Reading packs.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use cinderblock_backend::{Backend, ObjectName};
@@ -160,6 +161,23 @@ impl PackReader {
         }
         frame::decode(&self.name, range.start, entry, stored, plain)?;
         Ok(DecodedFrame { stored, plain })
+    }
+
+    /// Where a frame stands in the pack.
+    pub(crate) fn range_of(&self, number: u32) -> Result<Range<u64>, Error> {
+        let range = self.directory.frame_range(number);
+        range.ok_or_else(|| Error::damaged(&self.name, 0, format!("there is no frame {number}")))
+    }
+
+    /// Of a frame's bytes as they stand in the pack, [`range_of`](Self::range_of) of them, makes its stored bytes without a seal, and its plain ones.
+    pub(crate) fn decode_alone(&self, number: u32, stored: &mut Vec<u8>, plain: &mut Vec<u8>) -> Result<(), Error> {
+        let from = self.range_of(number)?.start;
+        let length = self.decode_frame(number, from, stored, plain)?.stored.len();
+        stored.truncate(length);
+        if self.directory.frames().get(number as usize).is_some_and(|entry| entry.codec == Codec::Stored) {
+            plain.clone_from(stored);
+        }
+        Ok(())
     }
 
     /// Length of the whole object in bytes.

@@ -120,6 +120,6 @@ impl Plot {
             Plot::Rot => (hours([0, 3600, 86_400]), hours([7200, 86_400, 86_400])),
         };
         let repack_below = if matches!(self, Plot::Crowd | Plot::Rot) { 100 } else { [0, 50, 100][below(3) as usize] };
-        GcOptions { grace, fence_after, repack_below, dry_run: self == Plot::Medley && below(20) == 0 }
+        GcOptions { grace, fence_after, repack_below, gather: true, dry_run: self == Plot::Medley && below(20) == 0 }
     }
 }
