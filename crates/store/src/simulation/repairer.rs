@@ -172,15 +172,24 @@ fn store(
     (model, is_excused): (&Model, &dyn Fn(&ChunkId) -> bool),
 ) -> Result<(), Error> {
     let mut found: HashMap<ChunkId, (Content, Vec<u8>)> = HashMap::new();
-    let mut copies = Vec::new();
-    repository.search(lost, &mut |id, location| copies.push((id, location)))?;
-    for (id, location) in copies {
-        match repository.read_chunk(&id, &location) {
-            Ok(bytes) => drop(found.insert(id, (location.pack.content(), bytes))),
-            Err(error) if error.is_damage() => {}
-            // Not for want of a copy: the storage fails, or this process has crashed.
-            Err(error) => return Err(error),
+    for _ in 0..ROUNDS {
+        let (mut copies, mut gone) = (Vec::new(), false);
+        repository.search(lost, &mut |id, location| copies.push((id, location)))?;
+        for (id, location) in copies {
+            match repository.read_chunk(&id, &location) {
+                Ok(bytes) => drop(found.insert(id, (location.pack.content(), bytes))),
+                Err(Error::Backend(error)) if error.is_not_found() => gone = true,
+                Err(error) if error.is_damage() => {}
+                // Not for want of a copy: the storage fails, or this process has crashed.
+                Err(error) => return Err(error),
+            }
         }
+        if !gone {
+            break;
+        }
+        // A collector has copied it elsewhere, and deleted a pack whose directory was in memory. A repair looks once more before it says that anything is lost.
+        repository.forget_packs();
+        repository.clock().sleep(repository.backend().settle_delay());
     }
     let mut packs = [Content::Data, Content::Map].map(|content| (content, session.pack_builder(content)));
     let lost: BTreeSet<ChunkId> = lost.iter().copied().collect();
