@@ -84,7 +84,7 @@ bench-remote: build ## Measure a repository on SeaweedFS beside restic and rusti
 bench-peers: build ## Measure everything beside the peers that are installed and beside the limit, and plot it (VOLUMES=DIR for your own)
 	cargo run --release -p cinderblock-benches --bin peers -- --plots docs/plots $(if $(VOLUMES),--volumes $(VOLUMES)) $(BENCH)
 
-plots: deps ## Make the plots of the documentation again from benches/results (written by make bench-peers and others)
+plots: deps ## Make the plots of the documentation again from benches/results (written by make bench-peers, and by bench-index and bench-large with --json)
 	cargo run --release -p cinderblock-benches --bin plots
 
 FUZZ_SECONDS ?= 60

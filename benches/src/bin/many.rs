@@ -96,6 +96,9 @@ fn walks(program: &Path, work: &Path, many: Many) -> Result<()> {
     row("verify structure after it", ours.run(["verify".into()])?);
     row("a backup of one volume", ours.backup(&volume, one)?.1);
     row("stats", ours.run(["stats".into()])?);
+    row("gc --gather", ours.run(["gc".into(), "--gather".into()])?);
+    row("verify all data after it", ours.verify()?);
+    row("verify structure after it", ours.run(["verify".into()])?);
     Ok(())
 }
 

@@ -9,7 +9,7 @@ use clap::Parser;
 /// Make SVG plots of the benchmarks' results.
 #[derive(Parser)]
 struct Arguments {
-    /// Folder with the results: those of peers.json, index.json and large.json that are there.
+    /// Folder with the results: those of peers.json, index.json, large.json and large-stream.json that are there.
     #[arg(long, value_name = "DIR", default_value = "benches/results")]
     results: PathBuf,
     /// Folder for the plots.

@@ -43,24 +43,45 @@ pub struct IndexPoint {
     pub peak_mib: Option<f64>,
 }
 
-/// `large.json`: backups of volumes of several sizes.
+/// `large.json`: backups of sparse volumes of several sizes.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
-pub struct Large {
-    /// The machine, in words.
-    #[serde(default)]
-    pub machine: String,
-    /// The sizes, the smallest first.
-    pub points: Vec<LargePoint>,
+pub struct Sparse {
+    /// The sizes.
+    pub points: Vec<SparsePoint>,
 }
 
-/// A backup of one size.
+/// Backups of one size.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
-pub struct LargePoint {
-    /// GiB that were backed up.
+pub struct SparsePoint {
+    /// TiB of the volume.
+    pub tib: f64,
+    /// GiB of data in it.
+    pub data_gib: f64,
+    /// Seconds of its first backup.
+    pub first_seconds: f64,
+    /// Peak memory of that, in MiB.
+    pub first_peak_mib: f64,
+    /// Seconds of a backup of the same again.
+    pub unchanged_seconds: f64,
+    /// Peak memory of that, in MiB.
+    pub unchanged_peak_mib: f64,
+}
+
+/// `large-stream.json`: the backup of a stream, GiB by GiB.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct Stream {
+    /// Each GiB, in order.
+    pub points: Vec<StreamPoint>,
+}
+
+/// One GiB of a stream.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct StreamPoint {
+    /// How many GiB there were so far.
     pub gib: f64,
-    /// MiB a second.
+    /// MiB a second of this one.
     pub mib_per_s: f64,
-    /// Peak memory in MiB.
+    /// Peak memory so far, in MiB.
     pub peak_mib: f64,
 }
 
@@ -76,8 +97,9 @@ pub fn draw(results: &Path, plots: &Path) -> Result<Vec<String>> {
     if let Some(index) = read::<Index>(results, "index.json")? {
         drawn.push(write(plots, "index.svg", &self::index(&index)?)?);
     }
-    if let Some(large) = read::<Large>(results, "large.json")? {
-        drawn.push(write(plots, "large.svg", &self::large(&large)?)?);
+    let (sparse, stream) = (read::<Sparse>(results, "large.json")?, read::<Stream>(results, "large-stream.json")?);
+    if sparse.is_some() || stream.is_some() {
+        drawn.push(write(plots, "large.svg", &large(stream.as_ref(), sparse.as_ref())?)?);
     }
     Ok(drawn)
 }
@@ -199,24 +221,41 @@ pub fn index(index: &Index) -> Result<String> {
     lines::svg("The index as it grows", &index.machine, &panels)
 }
 
-/// Throughput and memory against the volume's size.
+/// Throughput and memory against the length of a stream, and time and memory against the size of sparse volumes with the same data.
 ///
 /// # Errors
 /// It cannot be drawn.
-pub fn large(large: &Large) -> Result<String> {
-    let panel = |title: &str, of: fn(&LargePoint) -> f64| Panel {
+pub fn large(stream: Option<&Stream>, sparse: Option<&Sparse>) -> Result<String> {
+    let panel = |title: &str, across: &str, log_across, lines| Panel {
         title: title.into(),
-        across: "GiB of the volume".into(),
-        log_across: true,
+        across: across.into(),
+        log_across,
         log_up: false,
-        lines: vec![Line {
-            name: "cinderblock".into(),
-            points: large.points.iter().map(|point| (point.gib, of(point))).collect(),
-            colour: 0,
-        }],
+        lines,
     };
-    let panels = [panel("MiB a second", |point| point.mib_per_s), panel("peak memory, MiB", |point| point.peak_mib)];
-    lines::svg("Backups of large volumes", &large.machine, &panels)
+    let mut panels = Vec::new();
+    if let Some(stream) = stream {
+        let line = |name: &str, of: fn(&StreamPoint) -> f64| {
+            let points = stream.points.iter().map(|point| (point.gib, of(point))).collect();
+            vec![Line { name: name.into(), points, colour: 0 }]
+        };
+        let across = "GiB of a stream so far";
+        panels.push(panel("MiB a second", across, false, line("each GiB", |point| point.mib_per_s)));
+        panels.push(panel("peak memory, MiB", across, false, line("so far", |point| point.peak_mib)));
+    }
+    if let Some(sparse) = sparse {
+        let least = sparse.points.iter().map(|point| point.data_gib).min_by(f64::total_cmp).unwrap_or(0.0);
+        let line = |name: &str, colour, of: fn(&SparsePoint) -> f64| {
+            let points = sparse.points.iter().filter(|point| point.data_gib <= least);
+            Line { name: name.into(), points: points.map(|point| (point.tib, of(point))).collect(), colour }
+        };
+        let both = |first, unchanged| vec![line("first", 0, first), line("unchanged", 1, unchanged)];
+        let across = format!("TiB of a sparse volume with {least} GiB of data");
+        panels.push(panel("seconds", &across, true, both(|point| point.first_seconds, |point| point.unchanged_seconds)));
+        let peaks = both(|point| point.first_peak_mib, |point| point.unchanged_peak_mib);
+        panels.push(panel("peak memory, MiB", &across, true, peaks));
+    }
+    lines::svg("Backups of large volumes", "", &panels)
 }
 
 #[cfg(test)]
@@ -233,8 +272,12 @@ mod tests {
             {"chunks": 1e6, "bytes_per_chunk": 30, "miss_us": 2, "random_hit_us": 15, "near_hit_us": 0.2, "open_ms": 5},
             {"chunks": 1e8, "bytes_per_chunk": 31, "miss_us": 2.5, "random_hit_us": 19, "near_hit_us": 0.2, "open_ms": 9}]}"#;
         fs::write(results.join("index.json"), index).unwrap();
-        let large = r#"{"points": [{"gib": 1, "mib_per_s": 900, "peak_mib": 80}, {"gib": 64, "mib_per_s": 890, "peak_mib": 81}]}"#;
-        fs::write(results.join("large.json"), large).unwrap();
+        let stream = r#"{"points": [{"gib": 1, "mib_per_s": 900, "peak_mib": 80}, {"gib": 64, "mib_per_s": 890, "peak_mib": 81}]}"#;
+        fs::write(results.join("large-stream.json"), stream).unwrap();
+        let sparse = r#"{"points": [
+            {"tib": 1, "data_gib": 2, "first_seconds": 2, "first_peak_mib": 100, "unchanged_seconds": 0.4, "unchanged_peak_mib": 25},
+            {"tib": 16, "data_gib": 2, "first_seconds": 3, "first_peak_mib": 110, "unchanged_seconds": 0.5, "unchanged_peak_mib": 25}]}"#;
+        fs::write(results.join("large.json"), sparse).unwrap();
         let tool = Tool { name: "borg".into(), growth: vec![1_000_000, 2_000_000], ..Tool::default() };
         let peers = Results { tools: vec![tool], ..Results::default() };
         peers.write(&results.join("peers.json")).unwrap();
