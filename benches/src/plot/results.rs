@@ -251,7 +251,12 @@ pub fn large(stream: Option<&Stream>, sparse: Option<&Sparse>) -> Result<String>
         };
         let both = |first, unchanged| vec![line("first", 0, first), line("unchanged", 1, unchanged)];
         let across = format!("TiB of a sparse volume with {least} GiB of data");
-        panels.push(panel("seconds", &across, true, both(|point| point.first_seconds, |point| point.unchanged_seconds)));
+        panels.push(panel(
+            "seconds",
+            &across,
+            true,
+            both(|point| point.first_seconds, |point| point.unchanged_seconds),
+        ));
         let peaks = both(|point| point.first_peak_mib, |point| point.unchanged_peak_mib);
         panels.push(panel("peak memory, MiB", &across, true, peaks));
     }

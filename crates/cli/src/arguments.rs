@@ -288,7 +288,7 @@ pub struct Gc {
     #[arg(long, value_name = "PERCENT", default_value_t = 50, value_parser = clap::value_parser!(u8).range(0..=100))]
     pub repack_below: u8,
 
-    /// Copy small packs together where there are many; hosts without an index then have to make one for the backups that are in them
+    /// Copy packs of less than 4 MiB together where there are 32 or more; hosts without an index then have to make one for the backups that are in them
     #[arg(long)]
     pub gather: bool,
 

@@ -55,6 +55,12 @@ impl Sources<'_> {
         Ok(Some(Secret::passphrase(passphrase)?))
     }
 
+    /// Whether anything was given to open a repository with, be it right or wrong.
+    pub fn are_given(&self) -> bool {
+        let options = [self.passphrase_file.is_some(), self.passphrase_command.is_some(), self.key_file.is_some()];
+        options.contains(&true) || env::var_os(self.variable).is_some_and(|text| !text.is_empty())
+    }
+
     /// The secret that was given, or a passphrase that somebody types.
     fn given_or_asked(&self, what: &str) -> anyhow::Result<Option<Secret>> {
         match self.given()? {

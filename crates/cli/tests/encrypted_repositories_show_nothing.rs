@@ -192,6 +192,9 @@ fn secrets_come_from_files_commands_and_the_environment() {
     let told = place.fail(&["list", "--passphrase-command", "echo open sesame; exit 3"], 1);
     assert!(told.contains("exit status: 3") && !told.contains(": open"), "{told}");
     place.fail(&["init", "--encrypt", "key-file", "--repo", "elsewhere"], 2);
+    // Such a repository was made without encryption, and said so in no word.
+    place.fail(&["init", "--repo", "elsewhere", "--passphrase-file", "pass"], 2);
+    place.fail(&["init", "--repo", "elsewhere", "--key-file", "none"], 2);
     // What was to be secret is not written to a repository that anybody can read.
     place.succeed(&["init", "--repo", "open"]);
     let told = place.fail(&["list", "--repo", "open", "--passphrase-file", "pass"], 1);

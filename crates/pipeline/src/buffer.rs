@@ -66,6 +66,9 @@ impl DerefMut for PageBuffer {
     }
 }
 
+/// Bytes from which on memory of a job is mapped: less is kept by nobody, and the system has only so many mappings for a process.
+const MAPPED_FROM: usize = 64 << 10;
+
 /// Bytes for one job, of a size of its own.
 ///
 /// Where a storage is far away there are as many as requests are under way, on as many threads, and the allocator keeps most of what each of these threads
@@ -80,7 +83,7 @@ pub(crate) enum JobMemory {
         /// How much of them is in use.
         length: usize,
     },
-    /// From the allocator: near, or where the system has no mapping left.
+    /// From the allocator: near, few, or where the system has no mapping left.
     Allocated(Vec<u8>),
 }
 
@@ -88,6 +91,7 @@ impl JobMemory {
     /// No bytes yet, and room for `capacity`. `in_flight` is how many requests at once the storage wants.
     pub(crate) fn with_capacity(capacity: usize, in_flight: usize) -> Self {
         if in_flight > 1
+            && capacity >= MAPPED_FROM
             && let Ok(bytes) = MmapMut::map_anon(capacity)
         {
             return Self::Mapped { bytes, length: 0 };

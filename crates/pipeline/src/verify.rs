@@ -95,7 +95,8 @@ impl Engine {
             Some(chosen) => chosen.clone(),
             None => repository.backups(None).map_err(store)?,
         };
-        let mut named = self.check_segments(repository, control, &damage, &mut report)?;
+        // Not those that records name: a garbage collector may have copied them elsewhere since.
+        let named = self.check_segments(repository, control, &damage, &mut report)?;
         let packs = repository.list_packs().map_err(store)?;
         // What was read before the damage happened must not hide it.
         repository.forget_packs();
@@ -140,8 +141,7 @@ impl Engine {
         repository.retain_valid(&mut found, |(_, _, findings)| findings.session.unwrap_or(nobody)).map_err(store)?;
         for (volume, id, findings) in found {
             report.backups += 1;
-            let Findings { lost, reason, objects, named: by_record, .. } = findings;
-            named.extend(by_record);
+            let Findings { lost, reason, objects, .. } = findings;
             damage.add_all(objects);
             if reason.is_some() || !lost.is_empty() {
                 report.damaged_backups.push(DamagedBackup { volume, id, reason, lost });
@@ -152,7 +152,7 @@ impl Engine {
             for id in named.difference(&there) {
                 // Where nothing is lost, it was needed by nobody.
                 let object = repository.pack_object(*id).map_err(store)?;
-                let reason = "an index segment or a damaged backup names it, and it is gone".to_owned();
+                let reason = "an index segment names it, and it is gone".to_owned();
                 damage.add(DamagedObject { object, offset: 0, reason });
             }
         }

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use cinderblock_backend::{Backend, ObjectName};
 use cinderblock_pipeline::{Control, Error, Target, VerifyReport};
+use cinderblock_store::gc::{GcOptions, Observer};
 use cinderblock_store::{BackupId, PackId, Record};
 use common::*;
 
@@ -275,4 +276,26 @@ fn a_segment_that_is_damaged_is_named_and_costs_no_backup() {
     let [damaged] = report.damaged_objects.as_slice() else { panic!("{report:?}") };
     assert_eq!(damaged.object, object.as_str());
     family.restores_all_but(&BTreeMap::new(), "a segment");
+}
+
+/// Records name for ever the packs that their backups were in. Where one of them was damaged, verify told also of those that a collector had copied elsewhere.
+#[test]
+fn packs_that_were_gathered_are_not_told_as_gone() {
+    let fixture = Fixture::new();
+    let records: Vec<_> =
+        (0..32).map(|number| fixture.store_fixed(&format!("vm-{number}"), &noise(number, 3 * CHUNK))).collect();
+    let options = GcOptions { gather: true, grace: std::time::Duration::ZERO, ..GcOptions::default() };
+    let report = fixture.repository.collect_garbage(&options, &Observer::new(&|_| true)).unwrap();
+    assert!(report.gathered >= 32, "{report:?}");
+    assert!(fixture.verify_all().is_clean());
+    let (pack, _) = fixture.repository.list_packs().unwrap()[0];
+    assert!(records.iter().all(|record| !record.data_packs.contains(&pack)));
+    fixture.change(&fixture.pack(pack), |mut bytes| {
+        bytes[70] ^= 1;
+        Some(bytes)
+    });
+    let report = fixture.verify_all();
+    assert_eq!(report.damaged_backups.len(), 1);
+    let objects: Vec<_> = report.damaged_objects.iter().map(|damaged| damaged.object.as_str()).collect();
+    assert_eq!(objects, [fixture.pack(pack).as_str()]);
 }

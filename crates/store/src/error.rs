@@ -118,7 +118,9 @@ pub enum Error {
         reason: String,
     },
     /// No pack holds this chunk or map node.
-    #[error("chunk {id} is not in the repository: run 'cinderblock rebuild-index', then 'cinderblock verify'")]
+    #[error(
+        "chunk {id} is not in the repository, or only damaged: 'cinderblock repair --read-data' with --from VOLUME or --from-repo COPY stores it again where these have it"
+    )]
     ChunkMissing {
         /// The chunk.
         id: ChunkId,

@@ -92,7 +92,11 @@ impl Repository {
         }
         let hints = records.clone().flat_map(|record| record.map_packs.iter().chain(&record.data_packs));
         // Each once: those that did not stay in memory are mostly walked to the end by then.
-        let packs: Vec<PackId> = hints.copied().filter(|id| loaded.insert(*id)).take(PACKS_AT_ONCE).collect();
+        // A record names for ever the packs that its backup was in; a collector may have copied them elsewhere, which the index knows.
+        let index = self.index().ok().flatten();
+        let is_there = |id: &PackId| index.as_ref().is_none_or(|index| index.has_pack(*id).unwrap_or(true));
+        let packs: Vec<PackId> =
+            hints.copied().filter(|id| loaded.insert(*id)).filter(is_there).take(PACKS_AT_ONCE).collect();
         self.load_packs(&packs);
         let roots = records.map(|record| &record.map).filter(|root| root.level > 0);
         let nodes = roots.flat_map(|root| &root.items).filter_map(|item| match item {

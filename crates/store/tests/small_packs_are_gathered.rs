@@ -5,7 +5,7 @@ mod common;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cinderblock_backend::{Kind, Memory, Recording, RetentionMode};
+use cinderblock_backend::{Kind, Memory, Recording, RetentionMode, Throttled};
 use cinderblock_chunker::ChunkSize;
 use cinderblock_store::Secret;
 use cinderblock_store::gc::{GcOptions, GcReport, Observer};
@@ -114,6 +114,31 @@ fn many_small_packs_become_one_and_every_backup_stays() -> TestResult {
         assert_eq!(place.packs(), 1);
         place.check()?;
     }
+    Ok(())
+}
+
+/// Records name for ever the packs that their backups were in: where many requests are under way at once, each of these was asked for again, in vain.
+#[test]
+fn packs_that_were_gathered_are_not_asked_for_again() -> TestResult {
+    let storage = Arc::new(Recording::with_log(Arc::new(Memory::new())));
+    create(&*storage)?;
+    let cache = tempfile::tempdir()?;
+    let far = Arc::new(Throttled::new(Arc::clone(&storage)).wanting_in_flight(8));
+    let repository = open(far, cache.path())?;
+    for number in 0..GATHER_FROM as u64 {
+        back_up(&repository, &volume(&format!("vm-{number}")), &noise(number, CHUNK), &Plan::new())?;
+    }
+    let before = objects(&*storage, "packs/");
+    let options = GcOptions { grace: Duration::ZERO, gather: true, ..GcOptions::default() };
+    let report = repository.collect_garbage(&options, &Observer::new(&|_| true))?;
+    assert_eq!(report.gathered, GATHER_FROM as u64);
+    storage.take_log();
+    repository.collect_garbage(&options, &Observer::new(&|_| true))?;
+    repository.usage()?;
+    let log = storage.take_log();
+    assert!(log.iter().any(|entry| entry.name.starts_with("packs/")));
+    let vain = log.iter().filter(|entry| before.iter().any(|name| name.as_str() == entry.name));
+    assert_eq!(vain.count(), 0);
     Ok(())
 }
 

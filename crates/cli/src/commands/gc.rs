@@ -91,7 +91,8 @@ pub fn run(context: &Context, arguments: &Gc) -> anyhow::Result<()> {
     }
     if collected.missing_chunks > 0 {
         let missing = number::counted(collected.missing_chunks, "chunk");
-        note(&format!("cinderblock: {missing} that backups need are missing: 'cinderblock verify' tells of which"));
+        let are = if collected.missing_chunks == 1 { "is" } else { "are" };
+        note(&format!("cinderblock: {missing} that backups need {are} missing: 'cinderblock verify' tells of which"));
     }
     if !collected.doubts.is_empty() {
         anyhow::bail!(
@@ -165,8 +166,9 @@ fn text(collected: &Collected) -> String {
     if collected.packs > 0 {
         let _ = writeln!(
             text,
-            "{} need of {}, {}:",
+            "{} {} of {}, {}:",
             number::counted(collected.backups, "backup"),
+            if collected.backups == 1 { "has need" } else { "have need" },
             packs(collected.packs),
             size::show(collected.pack_bytes)
         );

@@ -44,6 +44,15 @@ pub fn run(
     (encrypt, label): (Option<Encrypt>, Option<&str>),
     lock: &Lock,
 ) -> anyhow::Result<()> {
+    let keys = context.keys();
+    if encrypt.is_none() && keys.are_given() {
+        // Whoever has a key at hand would take the repository for an encrypted one.
+        let text = format!(
+            "one of {} was given, but not --encrypt passphrase or key-file: give both or neither",
+            keys.options
+        );
+        return Err(Usage(text).into());
+    }
     let secret = encrypt.map(|encrypt| secret(context.keys(), encrypt)).transpose()?;
     let storage = context.new_storage()?;
     // Before anything is made: a repository that is not what was asked for is none to begin with.

@@ -27,8 +27,6 @@ pub(super) struct Findings {
     pub reason: Option<String>,
     /// Damaged objects that were met.
     pub objects: Vec<DamagedObject>,
-    /// Where something is lost, the packs that the record names.
-    pub named: Vec<PackId>,
     /// The session that wrote the record, if that can be read.
     pub session: Option<SessionId>,
 }
@@ -152,9 +150,6 @@ impl<'a> Walk<'a> {
             break;
         }
         findings.lost = merged(lost);
-        if !findings.lost.is_empty() {
-            findings.named = record.data_packs.iter().chain(&record.map_packs).copied().collect();
-        }
         Ok(Some(findings))
     }
 

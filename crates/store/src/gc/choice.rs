@@ -22,7 +22,7 @@ pub(super) struct Choice {
     pub dead: Vec<PackId>,
     /// Little in them is reached: it is copied first.
     pub sparse: Vec<PackId>,
-    /// Most of them is reached, but they are small, and many: it is copied together.
+    /// Enough of them is reached, but they are small, and many: they are copied together, as they are.
     pub gathered: Vec<PackId>,
     /// Segments name them, and they are gone.
     pub gone: HashSet<PackId>,

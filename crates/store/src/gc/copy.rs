@@ -28,6 +28,16 @@ pub(super) struct Copied {
     pub damage: Vec<Error>,
 }
 
+/// What is copied of packs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum What {
+    /// What is marked.
+    Marked,
+    /// All that is in them. A chunk that is not marked may be the second copy of one that is, and the first may be damaged without anybody's knowing yet: packs
+    /// that would have stayed, if they were not small, lose nothing.
+    All,
+}
+
 /// Copies into packs of a session.
 struct Copier<'a> {
     repository: &'a Repository,
@@ -38,13 +48,13 @@ struct Copier<'a> {
     written: Vec<(PackId, usize)>,
 }
 
-/// Copies everything that is marked in `packs` into packs of `session`, and moves the marks. Durable, with a segment, when this
+/// Copies everything in `packs`, or all that is marked in them, into packs of `session`, and moves the marks. Durable, with a segment, when this
 /// returns. Frames that live whole are neither compressed anew nor hashed anew; every chunk is checked. `packs` come with their bytes.
 pub(super) fn copy_live(
     repository: &Repository,
     session: &Session<'_>,
     reached: &mut Reached,
-    packs: &[(PackId, u64)],
+    (packs, what): (&[(PackId, u64)], What),
     observer: &Observer<'_>,
 ) -> Result<Copied, Error> {
     let mut copied = Copied::default();
@@ -59,7 +69,7 @@ pub(super) fn copy_live(
         while let Some(((id, _), opened)) = read.next() {
             let done = numbers.next().unwrap_or_default();
             observer.tell(&Progress::Copying { done, total: packs.len() as u64 })?;
-            match opened.and_then(|opened| copier.copy(&opened, reached)) {
+            match opened.and_then(|opened| copier.copy(&opened, (reached, what))) {
                 Ok(()) => copied.done.push(id),
                 Err(Error::PackMissing { .. }) => copied.gone.push(id),
                 Err(Error::Backend(error)) if error.is_not_found() => copied.gone.push(id),
@@ -125,14 +135,14 @@ impl Opened {
 }
 
 impl Copier<'_> {
-    fn copy(&mut self, opened: &Opened, reached: &Reached) -> Result<(), Error> {
+    fn copy(&mut self, opened: &Opened, (reached, what): (&Reached, What)) -> Result<(), Error> {
         let pack = &opened.pack;
         let (mut stored, mut plain) = (Vec::new(), Vec::new());
         for number in 0..pack.directory().frames().len() as u32 {
             let Some(entry) = pack.directory().frames().get(number as usize).copied() else { continue };
             let first = pack.directory().first_slot(number).unwrap_or(0);
-            let live: Vec<bool> =
-                (first..first + entry.chunks).map(|slot| reached.is_marked(pack.id(), slot)).collect();
+            let lives = |slot| what == What::All || reached.is_marked(pack.id(), slot);
+            let live: Vec<bool> = (first..first + entry.chunks).map(lives).collect();
             if !live.contains(&true) {
                 continue;
             }

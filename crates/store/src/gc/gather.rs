@@ -14,19 +14,25 @@ const GATHER_FROM: usize = 32;
 #[cfg(test)]
 const GATHER_FROM: usize = 4;
 
+/// Bytes that are copied together at most in one collection, since all of it is there twice until the old packs are deleted: 1 GiB.
+const GATHER_BYTES: u64 = 1 << 30;
+
 /// Of small packs of one kind, with their bytes: those to copy together. Each backup leaves a pack or two, however little is new in it, and each
 /// is a request or two to every host that meets it first, to every collector, and to every verify.
 ///
-/// The largest of them has at most as much as the others together, so that whatever is copied is in a pack of at least twice the size afterwards: a byte is
-/// copied some ten times, from 4 KiB to 4 MiB, however often this is done.
+/// The largest of them has at most as much as the others together, so that what is copied is, as a rule, in a pack of at least twice the size afterwards: a
+/// byte is copied some ten times, from 4 KiB to 4 MiB, however often this is done.
 pub(super) fn worth_gathering(mut small: Vec<(PackId, u64)>) -> Vec<PackId> {
     small.sort_unstable_by_key(|(id, bytes)| (*bytes, *id));
     let (mut all, mut count) = (0_u64, 0);
     for (number, (_, bytes)) in (1..).zip(&small) {
+        if all.saturating_add(*bytes) > GATHER_BYTES {
+            break;
+        }
         if *bytes <= all {
             count = number;
         }
-        all = all.saturating_add(*bytes);
+        all += *bytes;
     }
     if count < GATHER_FROM {
         return Vec::new();
@@ -62,6 +68,12 @@ mod tests {
         assert_eq!(gathered(&[1, 40, 100, 50, 60]), [1, 40, 50, 60, 100]);
         // No pair of the small ones is alike, but there is enough of them for the large one.
         assert_eq!(gathered(&[1, 3, 9, 20, 25, 30]), [1, 3, 9, 20, 25, 30]);
+    }
+
+    #[test]
+    fn no_more_is_copied_at_once_than_there_is_room_for() {
+        let chosen = gathered(&[150 << 20; 9]);
+        assert_eq!(chosen.len(), 6, "{chosen:?}");
     }
 
     #[test]

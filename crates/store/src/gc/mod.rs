@@ -45,7 +45,7 @@ pub struct GcOptions {
     /// Packs of which less than so many percent of the stored bytes are reached are copied together: 0 to 100.
     pub repack_below: u8,
     /// Whether small packs are copied together, where there are many. Backups name the packs that they are in, for hosts without an index: of those that are
-    /// copied, such a host needs the index. Packs of a repository with Object Lock never are: their locks would be lost.
+    /// copied, such a host needs the index. Packs of a repository with a lock policy never are: their locks would be lost.
     pub gather: bool,
     /// Only say what would be done.
     pub dry_run: bool,

@@ -7,7 +7,7 @@ use cinderblock_backend::Leftovers;
 use crate::error::Error;
 use crate::gc::choice::{Choice, Criteria};
 use crate::gc::collection::{self, MAX_PACKS};
-use crate::gc::copy::{Copied, copy_live};
+use crate::gc::copy::{Copied, What, copy_live};
 use crate::gc::marking::Marking;
 use crate::gc::segments;
 use crate::gc::sweep::sweep;
@@ -65,6 +65,9 @@ impl Repository {
         }
         run.waiter.tidy()?;
         run.report.copied_bytes += session.stored_bytes();
+        // One pack may have failed in both rounds.
+        let mut told = HashSet::new();
+        run.report.damage.retain(|error| told.insert(error.to_string()));
         Ok(run.report)
     }
 
@@ -183,19 +186,32 @@ impl Run<'_> {
             self.report.copied_bytes +=
                 sweep(repository, self.session.id(), &mut choice.gone, self.observer)?.written_bytes;
         }
-        let frees = !choice.dead.is_empty() || !choice.sparse.is_empty();
-        let from = if frees { &choice.sparse } else { &choice.gathered };
-        let copied = copy_live(repository, self.session, &mut marking.reached, &sized(from, &packs), self.observer)?;
-        self.report.repacked += copied.done.len() as u64;
-        self.report.gathered += if frees { 0 } else { copied.done.len() as u64 };
-        self.report.damage.extend(copied.damage);
         let mut all = choice.dead;
-        all.extend(copied.done);
+        self.copy((&sized(&choice.sparse, &packs), What::Marked), &mut marking, &mut all)?;
+        let frees = !all.is_empty();
+        if !frees {
+            self.report.gathered += self.copy((&sized(&choice.gathered, &packs), What::All), &mut marking, &mut all)?;
+        }
         self.report.condemned += all.len() as u64;
         let now = || repository.clock().now();
         let put = |packs: &[PackId]| collection::put(backend, (seal, self.session.id()), packs, now());
         let collections: Result<BTreeSet<_>, Error> = all.chunks(MAX_PACKS).map(put).collect();
         Ok(Condemned { collections: collections?, marking, may_gather: frees && !choice.gathered.is_empty() })
+    }
+
+    /// Copies what lives in packs, or, to gather them, all of it, and adds those that are not needed any more to the ones that are to be `condemned`; their
+    /// number.
+    fn copy(
+        &mut self,
+        (packs, what): (&[(PackId, u64)], What),
+        marking: &mut Marking,
+        condemned: &mut Vec<PackId>,
+    ) -> Result<u64, Error> {
+        let copied = copy_live(self.repository, self.session, &mut marking.reached, (packs, what), self.observer)?;
+        self.report.damage.extend(copied.damage);
+        self.report.repacked += copied.done.len() as u64;
+        condemned.extend(&copied.done);
+        Ok(copied.done.len() as u64)
     }
 
     /// Removes the records of sessions that were declared ended: they are no backups.
@@ -283,7 +299,7 @@ impl Run<'_> {
         let mut copied = Copied::default();
         if !skips(Step::Salvage) {
             let needed = sized(&needed, &there);
-            copied = copy_live(repository, self.session, &mut marking.reached, &needed, self.observer)?;
+            copied = copy_live(repository, self.session, &mut marking.reached, (&needed, What::Marked), self.observer)?;
         }
         if !copied.gone.is_empty() {
             return Ok(None);

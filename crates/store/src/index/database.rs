@@ -317,6 +317,10 @@ impl Index for Database {
         Ok(after)
     }
 
+    fn has_pack(&self, id: PackId) -> Result<bool, Error> {
+        Self::has_pack(self, id)
+    }
+
     fn packs(&self) -> Result<Vec<PackEntry>, Error> {
         self.with_prefix(PREFIX_PACK, |_, value| PackEntry::decode(value))
     }

@@ -69,6 +69,10 @@ impl Index for MemoryIndex {
         Ok(Vec::new())
     }
 
+    fn has_pack(&self, id: PackId) -> Result<bool, Error> {
+        Ok(self.packs.contains_key(&id))
+    }
+
     fn packs(&self) -> Result<Vec<PackEntry>, Error> {
         Ok(self.packs.values().copied().collect())
     }

@@ -53,6 +53,9 @@ pub(crate) trait Index: Send + Sync + std::fmt::Debug {
     /// Up to `count` packs of the same content that came after this one: mostly they were written after it, by the same session.
     fn packs_after(&self, pack: &PackEntry, count: u32) -> Result<Vec<PackId>, Error>;
 
+    /// Whether it knows a pack.
+    fn has_pack(&self, id: PackId) -> Result<bool, Error>;
+
     /// The packs that it knows.
     fn packs(&self) -> Result<Vec<PackEntry>, Error>;
 }
