@@ -209,8 +209,7 @@ fn a_list_of_hashes_is_held_against_stored_hashes_and_against_data() {
         let mut second = first.clone();
         second[2 * block + 7] ^= 1;
         let layers: Vec<_> = place.chain(&driver, &[first, second]).iter().map(|made| layer(&driver, made)).collect();
-        let names = layers.iter().map(|layer| format!("{}/{}", layer.container, layer.prefix.sha256file()));
-        let name = names.last().unwrap();
+        let name = format!("{}/{}", layers[1].container, layers[1].prefix.sha256file());
         let mut right = Vec::new();
         place.change(&name, |bytes| {
             right.clone_from(bytes);

@@ -163,7 +163,9 @@ impl<S: ChunkedStorage> ChunkedBackupDriver<S> {
                         Some(found) => *found,
                         // Chunks may be stored without it: those that are smaller than Cinder's usual block, and those that were first cut by content.
                         None => {
-                            self.context().control.cancel.check(false)?;
+                            if self.context().control.cancel.is_cancelled() {
+                                return Err(cinderblock_pipeline::Error::Cancelled { partly_written: false }.into());
+                            }
                             let length = block.min(record.volume_bytes - offset);
                             let Some(bytes) = bytes.get_mut(..length as usize) else { continue };
                             volume.read_at(offset, bytes)?;
