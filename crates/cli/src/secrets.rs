@@ -153,7 +153,15 @@ fn of_command(command: &str) -> anyhow::Result<Zeroizing<Vec<u8>>> {
 
 fn read_key_file(path: &Path) -> anyhow::Result<Secret> {
     let what = || format!("the key file {}", path.display());
-    let file = File::open(path).with_context(what)?;
+    let file = match File::open(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            anyhow::bail!(
+                "there is no key file {}: name the one that the repository was made with, or a copy of it",
+                path.display()
+            )
+        }
+        opened => opened.with_context(what)?,
+    };
     Secret::key_file(&read_all(file).with_context(what)?).with_context(what)
 }
 

@@ -66,6 +66,9 @@ impl NewFile {
             Err(error) => return Err(failed("examining", path, error)),
         }
         let Some(name) = path.file_name() else { return Err(bad(path, "it does not end in a file's name")) };
+        if folder(path).symlink_metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+            return Err(bad(path, "its folder does not exist: make that first"));
+        }
         let mut prefix = OsString::from(".");
         if name.len() <= MAX_REPEATED_NAME {
             prefix.push(name);

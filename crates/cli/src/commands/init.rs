@@ -32,7 +32,9 @@ struct LockFacts {
 /// What the repository is to be opened with.
 fn secret(keys: Sources, encrypt: Encrypt) -> anyhow::Result<Secret> {
     match (encrypt, keys.key_file) {
-        (Encrypt::KeyFile, None) => Err(Usage("--encrypt key-file needs --key-file FILE".to_owned()).into()),
+        (Encrypt::KeyFile, None) => {
+            Err(Usage("--encrypt key-file needs --key-file FILE, which is made if it does not exist".to_owned()).into())
+        }
         (Encrypt::Passphrase, Some(_)) => Err(Usage("--encrypt passphrase takes no key file".to_owned()).into()),
         _ => keys.new_secret(),
     }

@@ -115,7 +115,14 @@ pub fn run(context: &Context, backups: &[String], read_data: ReadData) -> anyhow
         return Err(Usage(reason).into());
     }
     let repository = context.repository()?;
-    let found = backups.iter().map(|text| repository.find_backup(text)).collect::<Result<Vec<_>, _>>()?;
+    let find = |text: &String| {
+        repository.find_backup(text).map_err(|error| match text.trim_end_matches('%').parse::<f64>() {
+            Ok(_) => anyhow::Error::new(error)
+                .context(format!("a share of the data is --read-data={text}, with an equals sign")),
+            Err(_) => error.into(),
+        })
+    };
+    let found = backups.iter().map(find).collect::<anyhow::Result<Vec<_>>>()?;
     let options = VerifyOptions { backups: (!found.is_empty()).then_some(found), read_data };
     let engine = context.engine()?;
     let control = context.control();

@@ -63,7 +63,11 @@ pub fn check_copy(from: &Repository, to: &Repository) -> Result<(), Error> {
     }
     let (ours, theirs) = (from.descriptor().chunk_size, to.descriptor().chunk_size);
     if ours != theirs {
-        return refused(format!("its chunks have {} bytes, those of the source {}", theirs.bytes(), ours.bytes()));
+        return refused(format!(
+            "its chunks have {} bytes, those of the source {}: make another one with 'cinderblock init --chunk-size {ours}'",
+            theirs.bytes(),
+            ours.bytes()
+        ));
     }
     Ok(())
 }
