@@ -63,11 +63,7 @@ impl Cinderblock {
     /// # Errors
     /// The folder exists, or the command fails.
     pub fn init(program: &Path, folder: &Path, threads: Option<usize>) -> Result<Self> {
-        fs::create_dir(folder).with_context(|| format!("cannot create {}", folder.display()))?;
-        let (program, folder) = (program.to_owned(), folder.to_owned());
-        let new = Self { program, folder, threads, backups: 0, encrypted: false, compression: None };
-        new.run(["init".into()])?;
-        Ok(new)
+        Self { threads, ..Self::new(program, folder) }.made(["init".into()])
     }
 
     /// The same with chunks of `chunk_size` and backups with `compression`, both as the command takes them.
@@ -75,12 +71,8 @@ impl Cinderblock {
     /// # Errors
     /// The folder exists, or the command fails.
     pub fn init_with(program: &Path, folder: &Path, chunk_size: &str, compression: &str) -> Result<Self> {
-        fs::create_dir(folder).with_context(|| format!("cannot create {}", folder.display()))?;
-        let compression = Some(compression.to_owned());
-        let (program, folder) = (program.to_owned(), folder.to_owned());
-        let new = Self { program, folder, threads: None, backups: 0, encrypted: false, compression };
-        new.run(["init".into(), "--chunk-size".into(), chunk_size.into()])?;
-        Ok(new)
+        let new = Self { compression: Some(compression.to_owned()), ..Self::new(program, folder) };
+        new.made(["init".into(), "--chunk-size".into(), chunk_size.into()])
     }
 
     /// The same, encrypted, with a key file in `folder`.
@@ -88,25 +80,27 @@ impl Cinderblock {
     /// # Errors
     /// The folder exists, or the command fails.
     pub fn init_encrypted(program: &Path, folder: &Path, threads: Option<usize>) -> Result<Self> {
-        fs::create_dir(folder).with_context(|| format!("cannot create {}", folder.display()))?;
+        let new = Self { threads, encrypted: true, ..Self::new(program, folder) };
+        new.made(["init".into(), "--encrypt".into(), "key-file".into()])
+    }
+
+    fn new(program: &Path, folder: &Path) -> Self {
         let (program, folder) = (program.to_owned(), folder.to_owned());
-        let new = Self { program, folder, threads, backups: 0, encrypted: true, compression: None };
-        new.run(["init".into(), "--encrypt".into(), "key-file".into()])?;
-        Ok(new)
+        Self { program, folder, threads: None, backups: 0, encrypted: false, compression: None }
+    }
+
+    /// Makes its folder, and with this command the repository in it.
+    fn made<const N: usize>(self, init: [OsString; N]) -> Result<Self> {
+        fs::create_dir(&self.folder).with_context(|| format!("cannot create {}", self.folder.display()))?;
+        self.run(init)?;
+        Ok(self)
     }
 
     /// The repository in `folder`, a copy of what [`init`](Self::init) made. Its backups get other ids
     /// than those made there.
     #[must_use]
     pub fn open(program: &Path, folder: &Path, threads: Option<usize>) -> Self {
-        Self {
-            program: program.to_owned(),
-            folder: folder.to_owned(),
-            threads,
-            backups: 1_000_000,
-            encrypted: false,
-            compression: None,
-        }
+        Self { threads, backups: 1_000_000, ..Self::new(program, folder) }
     }
 
     /// Backs up `source`; the new backup's id and what it took.

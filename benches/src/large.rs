@@ -4,7 +4,7 @@
 mod sparse;
 mod stream;
 
-pub use sparse::{Sparse, sparse};
+pub use sparse::{Sizes, Sparse, sparse};
 pub use stream::{Point, Stream, stream};
 
 /// Bytes of a GiB.

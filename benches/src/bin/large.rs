@@ -5,12 +5,11 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use cinderblock_benches::command::Program;
-use cinderblock_benches::large::{sparse, stream};
+use cinderblock_benches::large::{Sizes, sparse, stream};
 use cinderblock_benches::measure::Instance;
 use cinderblock_benches::place::folder_in;
 use cinderblock_benches::report::write_json;
 use clap::Parser;
-use serde::Serialize;
 
 /// Time backups of sparse volumes up to 16 TiB, or of a dense stream.
 #[derive(Parser)]
@@ -34,11 +33,6 @@ struct Arguments {
     instance: Instance,
 }
 
-#[derive(Serialize)]
-struct Points<T> {
-    points: Vec<T>,
-}
-
 fn main() -> Result<ExitCode> {
     let arguments = Arguments::parse();
     if let Some(ended) = arguments.instance.work() {
@@ -56,7 +50,7 @@ fn main() -> Result<ExitCode> {
 /// The same data in more and more space, and then twice the data.
 fn volumes(program: &Path, work: &Path, data: u64, json: Option<&Path>) -> Result<()> {
     println!("| size, TiB | data, GiB | first s | MiB | unchanged s | MiB |\n|---|---|---|---|---|---|");
-    let mut points = Vec::new();
+    let mut sizes = Sizes::default();
     let half = (data / 2).max(1);
     for (tib, data) in [(1, half), (4, half), (16, half), (16, data)] {
         let done = sparse(program, work, tib, data)?;
@@ -64,9 +58,9 @@ fn volumes(program: &Path, work: &Path, data: u64, json: Option<&Path>) -> Resul
             "| {tib} | {data} | {:.2} | {:.0} | {:.2} | {:.0} |",
             done.first_seconds, done.first_peak_mib, done.unchanged_seconds, done.unchanged_peak_mib
         );
-        points.push(done);
+        sizes.points.push(done);
     }
-    json.map_or(Ok(()), |path| write_json(path, &Points { points }))
+    json.map_or(Ok(()), |path| write_json(path, &sizes))
 }
 
 fn dense(program: &Path, work: &Path, gib: u64, json: Option<&Path>) -> Result<()> {

@@ -5,7 +5,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::GIB;
 use crate::command::Cinderblock;
@@ -13,7 +13,7 @@ use crate::extents::UNIT;
 use crate::sample::Random;
 
 /// A sparse volume, and what its backups took.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Sparse {
     /// Its size in TiB.
     pub tib: u64,
@@ -27,6 +27,13 @@ pub struct Sparse {
     pub unchanged_seconds: f64,
     /// MiB of memory at its peak.
     pub unchanged_peak_mib: f64,
+}
+
+/// What volumes of several sizes took; the command's `--json` is this.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Sizes {
+    /// One for each volume.
+    pub points: Vec<Sparse>,
 }
 
 /// Makes a volume of `tib` TiB in `work`, with `data_gib` GiB in pieces of 1 MiB from end to end, and backs it up twice.

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::GIB;
 use crate::limit::CHUNK;
@@ -21,7 +21,7 @@ const PIECE: usize = 1 << 20;
 const NOISE: usize = CHUNK / 4;
 
 /// What was seen when another GiB had gone into the pipe.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Point {
     /// GiB so far.
     pub gib: u64,
@@ -31,8 +31,8 @@ pub struct Point {
     pub peak_mib: f64,
 }
 
-/// What the stream took.
-#[derive(Clone, Debug, Serialize)]
+/// What the stream took; the command's `--json` is this.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Stream {
     /// One for each GiB.
     pub points: Vec<Point>,

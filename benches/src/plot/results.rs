@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 
 use super::bars::{self, Bar, Whose};
 use super::lines::{self, Line, Panel};
+use crate::large::{Point, Sizes, Sparse, Stream};
 use crate::peers::course::Step;
 use crate::peers::results::{LIMIT, Results, Tool};
 use crate::peers::table::{CINDERBLOCK, TOOLS};
@@ -43,48 +44,6 @@ pub struct IndexPoint {
     pub peak_mib: Option<f64>,
 }
 
-/// `large.json`: backups of sparse volumes of several sizes.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-pub struct Sparse {
-    /// The sizes.
-    pub points: Vec<SparsePoint>,
-}
-
-/// Backups of one size.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-pub struct SparsePoint {
-    /// TiB of the volume.
-    pub tib: f64,
-    /// GiB of data in it.
-    pub data_gib: f64,
-    /// Seconds of its first backup.
-    pub first_seconds: f64,
-    /// Peak memory of that, in MiB.
-    pub first_peak_mib: f64,
-    /// Seconds of a backup of the same again.
-    pub unchanged_seconds: f64,
-    /// Peak memory of that, in MiB.
-    pub unchanged_peak_mib: f64,
-}
-
-/// `large-stream.json`: the backup of a stream, GiB by GiB.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-pub struct Stream {
-    /// Each GiB, in order.
-    pub points: Vec<StreamPoint>,
-}
-
-/// One GiB of a stream.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-pub struct StreamPoint {
-    /// How many GiB there were so far.
-    pub gib: f64,
-    /// MiB a second of this one.
-    pub mib_per_s: f64,
-    /// Peak memory so far, in MiB.
-    pub peak_mib: f64,
-}
-
 /// Makes a plot in the folder `plots` of each file that is in the folder `results`; the names of the plots.
 ///
 /// # Errors
@@ -97,7 +56,7 @@ pub fn draw(results: &Path, plots: &Path) -> Result<Vec<String>> {
     if let Some(index) = read::<Index>(results, "index.json")? {
         drawn.push(write(plots, "index.svg", &self::index(&index)?)?);
     }
-    let (sparse, stream) = (read::<Sparse>(results, "large.json")?, read::<Stream>(results, "large-stream.json")?);
+    let (sparse, stream) = (read::<Sizes>(results, "large.json")?, read::<Stream>(results, "large-stream.json")?);
     if sparse.is_some() || stream.is_some() {
         drawn.push(write(plots, "large.svg", &large(stream.as_ref(), sparse.as_ref())?)?);
     }
@@ -225,7 +184,7 @@ pub fn index(index: &Index) -> Result<String> {
 ///
 /// # Errors
 /// It cannot be drawn.
-pub fn large(stream: Option<&Stream>, sparse: Option<&Sparse>) -> Result<String> {
+pub fn large(stream: Option<&Stream>, sparse: Option<&Sizes>) -> Result<String> {
     let panel = |title: &str, across: &str, log_across, lines| Panel {
         title: title.into(),
         across: across.into(),
@@ -235,8 +194,8 @@ pub fn large(stream: Option<&Stream>, sparse: Option<&Sparse>) -> Result<String>
     };
     let mut panels = Vec::new();
     if let Some(stream) = stream {
-        let line = |name: &str, of: fn(&StreamPoint) -> f64| {
-            let points = stream.points.iter().map(|point| (point.gib, of(point))).collect();
+        let line = |name: &str, of: fn(&Point) -> f64| {
+            let points = stream.points.iter().map(|point| (point.gib as f64, of(point))).collect();
             vec![Line { name: name.into(), points, colour: 0 }]
         };
         let across = "GiB of a stream so far";
@@ -244,10 +203,10 @@ pub fn large(stream: Option<&Stream>, sparse: Option<&Sparse>) -> Result<String>
         panels.push(panel("peak memory, MiB", across, false, line("so far", |point| point.peak_mib)));
     }
     if let Some(sparse) = sparse {
-        let least = sparse.points.iter().map(|point| point.data_gib).min_by(f64::total_cmp).unwrap_or(0.0);
-        let line = |name: &str, colour, of: fn(&SparsePoint) -> f64| {
+        let least = sparse.points.iter().map(|point| point.data_gib).min().unwrap_or(0);
+        let line = |name: &str, colour, of: fn(&Sparse) -> f64| {
             let points = sparse.points.iter().filter(|point| point.data_gib <= least);
-            Line { name: name.into(), points: points.map(|point| (point.tib, of(point))).collect(), colour }
+            Line { name: name.into(), points: points.map(|point| (point.tib as f64, of(point))).collect(), colour }
         };
         let both = |first, unchanged| vec![line("first", 0, first), line("unchanged", 1, unchanged)];
         let across = format!("TiB of a sparse volume with {least} GiB of data");
@@ -266,6 +225,7 @@ pub fn large(stream: Option<&Stream>, sparse: Option<&Sparse>) -> Result<String>
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::write_json;
 
     #[test]
     fn each_file_of_results_gives_its_plots_and_missing_ones_none() {
@@ -277,12 +237,19 @@ mod tests {
             {"chunks": 1e6, "bytes_per_chunk": 30, "miss_us": 2, "random_hit_us": 15, "near_hit_us": 0.2, "open_ms": 5},
             {"chunks": 1e8, "bytes_per_chunk": 31, "miss_us": 2.5, "random_hit_us": 19, "near_hit_us": 0.2, "open_ms": 9}]}"#;
         fs::write(results.join("index.json"), index).unwrap();
-        let stream = r#"{"points": [{"gib": 1, "mib_per_s": 900, "peak_mib": 80}, {"gib": 64, "mib_per_s": 890, "peak_mib": 81}]}"#;
-        fs::write(results.join("large-stream.json"), stream).unwrap();
-        let sparse = r#"{"points": [
-            {"tib": 1, "data_gib": 2, "first_seconds": 2, "first_peak_mib": 100, "unchanged_seconds": 0.4, "unchanged_peak_mib": 25},
-            {"tib": 16, "data_gib": 2, "first_seconds": 3, "first_peak_mib": 110, "unchanged_seconds": 0.5, "unchanged_peak_mib": 25}]}"#;
-        fs::write(results.join("large.json"), sparse).unwrap();
+        // As the benchmark writes them: the plot once wanted another form.
+        let point = |gib| Point { gib, mib_per_s: 900.0, peak_mib: 80.0 };
+        let stream = Stream { points: vec![point(1), point(64)], seconds: 70.0, stored_bytes: 8 << 30 };
+        write_json(&results.join("large-stream.json"), &stream).unwrap();
+        let volume = |tib| Sparse {
+            tib,
+            data_gib: 2,
+            first_seconds: 2.0,
+            first_peak_mib: 100.0,
+            unchanged_seconds: 0.4,
+            unchanged_peak_mib: 25.0,
+        };
+        write_json(&results.join("large.json"), &Sizes { points: vec![volume(1), volume(16)] }).unwrap();
         let tool = Tool { name: "borg".into(), growth: vec![1_000_000, 2_000_000], ..Tool::default() };
         let peers = Results { tools: vec![tool], ..Results::default() };
         peers.write(&results.join("peers.json")).unwrap();
