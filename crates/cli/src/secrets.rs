@@ -1,6 +1,7 @@
 //! Passphrases and key files: where they come from. They are wiped when they have been used, and no message shows them.
 
 use std::env;
+use std::ffi::OsString;
 use std::fs::{File, OpenOptions as FileOptions};
 use std::io::{ErrorKind, IsTerminal, Read, Write};
 use std::os::unix::ffi::OsStringExt;
@@ -34,9 +35,7 @@ pub struct Sources<'a> {
 impl Sources<'_> {
     /// The secret that was given, without asking anybody. None where there is none.
     pub fn given(&self) -> anyhow::Result<Option<Secret>> {
-        let variable = env::var_os(self.variable).filter(|text| !text.is_empty());
-        let options = [self.passphrase_file.is_some(), self.passphrase_command.is_some(), self.key_file.is_some()];
-        if options.iter().filter(|given| **given).count() > 1 {
+        if self.options_given().iter().filter(|given| **given).count() > 1 {
             return Err(Usage(format!("give only one of {}", self.options)).into());
         }
         if let Some(path) = self.key_file {
@@ -47,7 +46,7 @@ impl Sources<'_> {
             first_line(file).with_context(|| format!("the passphrase file {}", path.display()))?
         } else if let Some(command) = self.passphrase_command {
             of_command(command)?
-        } else if let Some(text) = variable {
+        } else if let Some(text) = self.in_environment() {
             Zeroizing::new(text.into_vec())
         } else {
             return Ok(None);
@@ -57,8 +56,17 @@ impl Sources<'_> {
 
     /// Whether anything was given to open a repository with, be it right or wrong.
     pub fn are_given(&self) -> bool {
-        let options = [self.passphrase_file.is_some(), self.passphrase_command.is_some(), self.key_file.is_some()];
-        options.contains(&true) || env::var_os(self.variable).is_some_and(|text| !text.is_empty())
+        self.options_given().contains(&true) || self.in_environment().is_some()
+    }
+
+    /// Which of the options were given.
+    fn options_given(&self) -> [bool; 3] {
+        [self.passphrase_file.is_some(), self.passphrase_command.is_some(), self.key_file.is_some()]
+    }
+
+    /// The passphrase in the environment.
+    fn in_environment(&self) -> Option<OsString> {
+        env::var_os(self.variable).filter(|text| !text.is_empty())
     }
 
     /// The secret that was given, or a passphrase that somebody types.
