@@ -3,6 +3,8 @@
 mod damage;
 mod decoder;
 mod encoder;
+mod ring;
+mod ring_encoder;
 #[cfg(test)]
 mod tests;
 
@@ -14,6 +16,8 @@ use crate::error::Error;
 pub use damage::Damage;
 pub use decoder::Decoder;
 pub use encoder::Encoder;
+pub(crate) use ring::Ring;
+pub(crate) use ring_encoder::RingEncoder;
 
 /// What data objects are compressed with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -1,7 +1,7 @@
 //! MD5 of several streams at once.
 //!
 //! Cinder keeps the MD5 of every data object. The 64 steps of MD5 depend on each other, so that one stream leaves most of a
-//! core idle; [`update_many`] hashes up to 16 streams side by side, in the lanes of vectors, where the processor has AVX2.
+//! core idle; [`update_many`] hashes up to 16 streams side by side, in the lanes of vectors, where the processor has AVX2 or, better, AVX-512.
 //!
 //! MD5 finds accidents, not forgers: nothing here relies on it for more.
 //!
@@ -127,7 +127,9 @@ pub fn update_many(streams: &mut [Md5], inputs: &[&[u8]]) {
     assert_eq!(streams.len(), inputs.len(), "an input for each stream");
     let mut parts: Vec<Part<'_>> = streams.iter_mut().zip(inputs).map(|(stream, input)| stream.take(input)).collect();
     #[cfg(target_arch = "x86_64")]
-    lanes::compress_many(&mut parts);
+    if let Some(&vectors) = lanes::Vectors::all().last() {
+        lanes::compress_many(&mut parts, vectors);
+    }
     for part in parts {
         steps::compress(part.state, part.blocks);
     }

@@ -10,12 +10,12 @@ use zstd::zstd_safe::{self, CCtx, CParameter, InBuffer, OutBuffer};
 use super::Algorithm;
 
 /// Compressed bytes that are collected before they are written on: 64 KiB.
-const BUFFER_BYTES: usize = 64 << 10;
+pub(super) const BUFFER_BYTES: usize = 64 << 10;
 
 /// The levels that Cinder uses.
 const ZLIB_LEVEL: u32 = 6;
 const BZ2_LEVEL: u32 = 9;
-const ZSTD_LEVEL: i32 = 3;
+pub(super) const ZSTD_LEVEL: i32 = 3;
 
 /// Compresses what is written to it as one zlib stream, bzip2 stream or zstd frame, and writes that to the writer below.
 ///
@@ -199,7 +199,7 @@ fn zstd_failed(code: usize) -> io::Error {
     io::Error::other(format!("zstd: {}", zstd_safe::get_error_name(code)))
 }
 
-fn misused(message: String) -> io::Error {
+pub(super) fn misused(message: String) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, message)
 }
 

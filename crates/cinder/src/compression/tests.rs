@@ -3,7 +3,7 @@ use std::process::{Command, Stdio};
 
 use proptest::prelude::*;
 
-use super::{Algorithm, Damage, Decoder, Encoder};
+use super::{Algorithm, Damage, Decoder, Encoder, Ring, RingEncoder};
 
 const ALGORITHMS: [Algorithm; 4] = [Algorithm::None, Algorithm::Zlib, Algorithm::Bz2, Algorithm::Zstd];
 const COMPRESSING: [Algorithm; 3] = [Algorithm::Zlib, Algorithm::Bz2, Algorithm::Zstd];
@@ -359,4 +359,68 @@ proptest! {
             }
         }
     }
+}
+
+/// Compressed out of a ring, in pieces of these lengths, the longest of which the ring is made for.
+fn compressed_in_a_ring(plain: &[u8], pieces: &[usize]) -> Vec<u8> {
+    // Pieces of several lengths begin anywhere.
+    let piece = pieces.iter().copied().max().unwrap() + usize::from(pieces.len() > 1);
+    let mut ring = Ring::new(plain.len() as u64, piece, RingEncoder::<Vec<u8>>::bytes_before(piece)).unwrap();
+    let mut encoder = RingEncoder::new(Vec::new(), plain.len() as u64).unwrap();
+    let mut at = 0;
+    for piece in pieces.iter().cycle() {
+        let end = plain.len().min(at + piece);
+        ring.bytes_mut(at..end).copy_from_slice(&plain[at..end]);
+        encoder.write(&ring, end).unwrap();
+        at = end;
+        if at == plain.len() {
+            break;
+        }
+    }
+    encoder.finish().unwrap()
+}
+
+#[test]
+fn what_a_ring_has_becomes_a_frame_as_any_other() {
+    // Less than a block, a block, the window, and several times what the ring keeps.
+    for length in [1, 1000, 128 << 10, (128 << 10) + 1, 2 << 20, (2 << 20) + 1, 19_999_999] {
+        for plain in [noise(length), vec![0; length], prose(length)] {
+            for pieces in [&[4 << 20][..], &[1 << 20], &[77_777, 3 << 20, 1, 128 << 10]] {
+                let stored = compressed_in_a_ring(&plain, pieces);
+                let back = decompressed(Algorithm::Zstd, &stored[..], length as u64, 99_999).unwrap();
+                assert!(back == plain, "{length} bytes in pieces of {pieces:?}");
+                let usual = compressed(Algorithm::Zstd, &plain, 4 << 20);
+                // Magic number and what the header says of itself.
+                assert_eq!(stored[..5], usual[..5]);
+                assert!(stored.len() <= usual.len() + usual.len() / 50, "{length}: {} {}", stored.len(), usual.len());
+            }
+        }
+    }
+}
+
+/// What is repeated from further back than the ring keeps may not be found: its place has other bytes by then.
+#[test]
+fn what_is_gone_from_a_ring_is_not_referred_to() {
+    for period in [6 << 20, (6 << 20) - 1, (6 << 20) + 4096, 2 << 20, (2 << 20) + 1, 4 << 20] {
+        let plain: Vec<u8> = noise(period).into_iter().cycle().take(3 * period + 12_345).collect();
+        let stored = compressed_in_a_ring(&plain, &[4 << 20]);
+        assert!(decompressed(Algorithm::Zstd, &stored[..], plain.len() as u64, 1 << 20).unwrap() == plain, "{period}");
+    }
+}
+
+#[test]
+fn an_encoder_takes_one_ring_from_its_beginning_to_its_end() {
+    let ring = Ring::new(3 << 20, 1 << 20, 0).unwrap();
+    let refused = |result: io::Result<()>| assert_eq!(result.unwrap_err().kind(), ErrorKind::InvalidInput);
+    let mut encoder = RingEncoder::new(Vec::new(), 1 << 20).unwrap();
+    encoder.write(&ring, 1000).unwrap();
+    refused(encoder.write(&ring, 999));
+    refused(encoder.write(&ring, (1 << 20) + 1));
+    refused(encoder.write(&Ring::new(3 << 20, 1 << 20, 0).unwrap(), 2000));
+    assert_eq!(encoder.finish().unwrap_err().kind(), ErrorKind::InvalidInput);
+    let mut encoder = RingEncoder::new(Vec::new(), 5 << 20).unwrap();
+    refused(encoder.write(&ring, 5 << 20));
+    // A writer's error comes out as it was.
+    let mut encoder = RingEncoder::new(&mut [0_u8; 0][..], 100).unwrap();
+    assert_eq!(encoder.write(&ring, 100).unwrap_err().kind(), ErrorKind::WriteZero);
 }

@@ -1,4 +1,4 @@
-//! Several streams side by side, in the lanes of AVX2's vectors.
+//! Several streams side by side, in the lanes of vectors of 256 bits.
 
 use std::arch::x86_64::{
     __m256i, _mm_cvtsi32_si128, _mm256_add_epi32, _mm256_and_si256, _mm256_andnot_si256, _mm256_loadu_si256,
@@ -23,12 +23,31 @@ const FEWEST: usize = 2;
 /// One word of the state of each stream, or of its block: `SETS` vectors of 8.
 type Words<const SETS: usize> = [__m256i; SETS];
 
-/// Hashes blocks side by side until fewer than [`FEWEST`] streams have any left, which are left for the caller, or all of
-/// them where the processor has no AVX2.
-pub(super) fn compress_many(parts: &mut Vec<Part<'_>>) {
-    if !is_x86_feature_detected!("avx2") {
-        return;
+/// Instructions that a processor has for vectors of 256 bits, the better ones last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Vectors {
+    Avx2,
+    Avx512,
+}
+
+impl Vectors {
+    /// Those that this processor has.
+    pub(super) fn all() -> &'static [Self] {
+        let avx2 = is_x86_feature_detected!("avx2");
+        match avx2 && is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vl") {
+            true => &[Self::Avx2, Self::Avx512],
+            false if avx2 => &[Self::Avx2],
+            false => &[],
+        }
     }
+}
+
+/// Hashes blocks side by side until fewer than [`FEWEST`] streams have any left, which are left for the caller.
+///
+/// # Panics
+/// If the processor does not have these vectors.
+pub(super) fn compress_many(parts: &mut Vec<Part<'_>>, vectors: Vectors) {
+    assert!(Vectors::all().contains(&vectors));
     loop {
         parts.retain(|part| !part.blocks.is_empty());
         if parts.len() < FEWEST {
@@ -38,52 +57,68 @@ pub(super) fn compress_many(parts: &mut Vec<Part<'_>>) {
         parts.sort_by_key(|part| std::cmp::Reverse(part.blocks.len()));
         let most = parts.len().min(MOST);
         let group = &mut parts[..most];
-        // SAFETY: the processor has AVX2, as was found above.
+        // SAFETY: the processor has what these are compiled for, as was made sure of above.
         unsafe {
-            match group.len() {
-                ..=LANES => compress_group::<1>(group),
-                _ => compress_group::<2>(group),
+            match (vectors, group.len() <= LANES) {
+                (Vectors::Avx2, true) => with_avx2::<1>(group),
+                (Vectors::Avx2, false) => with_avx2::<2>(group),
+                (Vectors::Avx512, true) => with_avx512::<1>(group),
+                (Vectors::Avx512, false) => with_avx512::<2>(group),
             }
         }
     }
 }
 
-/// Hashes as many blocks of each stream as the shortest has. There are 1 to `SETS * LANES` streams.
-#[target_feature(enable = "avx2")]
-fn compress_group<const SETS: usize>(group: &mut [Part<'_>]) {
-    let count = group.iter().map(|part| part.blocks.len()).min().unwrap_or(0);
-    // Lanes that are left over do what the first one does.
-    let lane = |set: usize, lane: usize| Some(set * LANES + lane).filter(|&index| index < group.len()).unwrap_or(0);
-    let inputs: [[&[Block]; LANES]; SETS] = from_fn(|set| from_fn(|i| group[lane(set, i)].blocks));
-    let mut state: [Words<SETS>; 4] = from_fn(|word| {
-        from_fn(|set| {
-            let [a, b, c, d, e, f, g, h] = from_fn(|i| group[lane(set, i)].state[word].cast_signed());
-            _mm256_setr_epi32(a, b, c, d, e, f, g, h)
-        })
-    });
-    let sines = sines();
-    for index in 0..count {
-        let mut words = [[_mm256_setzero_si256(); SETS]; 16];
-        for set in 0..SETS {
-            let [a, b, c, d, e, f, g, h] = inputs[set];
-            let blocks = [&a[index], &b[index], &c[index], &d[index], &e[index], &f[index], &g[index], &h[index]];
-            let halves = [transposed::<0>(blocks), transposed::<1>(blocks)];
-            for (words, word) in words.iter_mut().zip(halves.as_flattened()) {
-                words[set] = *word;
+/// A function `$name`, which hashes as many blocks of each stream as the shortest has, compiled for processors with `$features`. There
+/// are 1 to `SETS * LANES` streams.
+macro_rules! compress_group {
+    ($(#[$meta:meta])* $name:ident, $features:literal) => {
+        $(#[$meta])*
+        #[target_feature(enable = $features)]
+        fn $name<const SETS: usize>(group: &mut [Part<'_>]) {
+            let count = group.iter().map(|part| part.blocks.len()).min().unwrap_or(0);
+            // Lanes that are left over do what the first one does.
+            let lane = |set: usize, lane: usize| Some(set * LANES + lane).filter(|&index| index < group.len()).unwrap_or(0);
+            let inputs: [[&[Block]; LANES]; SETS] = from_fn(|set| from_fn(|i| group[lane(set, i)].blocks));
+            let mut state: [Words<SETS>; 4] = from_fn(|word| {
+                from_fn(|set| {
+                    let [a, b, c, d, e, f, g, h] = from_fn(|i| group[lane(set, i)].state[word].cast_signed());
+                    _mm256_setr_epi32(a, b, c, d, e, f, g, h)
+                })
+            });
+            let sines = sines();
+            for index in 0..count {
+                let mut words = [[_mm256_setzero_si256(); SETS]; 16];
+                for set in 0..SETS {
+                    let [a, b, c, d, e, f, g, h] = inputs[set];
+                    let blocks = [&a[index], &b[index], &c[index], &d[index], &e[index], &f[index], &g[index], &h[index]];
+                    let halves = [transposed::<0>(blocks), transposed::<1>(blocks)];
+                    for (words, word) in words.iter_mut().zip(halves.as_flattened()) {
+                        words[set] = *word;
+                    }
+                }
+                let mixed = all_steps!(step, state, &words, sines);
+                for (word, mixed) in state.iter_mut().zip(mixed) {
+                    for set in 0..SETS {
+                        word[set] = _mm256_add_epi32(word[set], mixed[set]);
+                    }
+                }
+            }
+            for (index, part) in group.iter_mut().enumerate() {
+                part.blocks = &part.blocks[count..];
+                *part.state = from_fn(|word| stored(state[word][index / LANES])[index % LANES]);
             }
         }
-        let mixed = all_steps!(step, state, &words, sines);
-        for (word, mixed) in state.iter_mut().zip(mixed) {
-            for set in 0..SETS {
-                word[set] = _mm256_add_epi32(word[set], mixed[set]);
-            }
-        }
-    }
-    for (index, part) in group.iter_mut().enumerate() {
-        part.blocks = &part.blocks[count..];
-        *part.state = from_fn(|word| stored(state[word][index / LANES])[index % LANES]);
-    }
+    };
 }
+
+compress_group!(with_avx2, "avx2");
+compress_group!(
+    /// AVX-512 has a rotation, and any function of three words, in one instruction: the compiler finds both in the steps' four and two
+    /// or three, so that the chain of dependent ones is about half as long.
+    with_avx512,
+    "avx2,avx512f,avx512vl"
+);
 
 #[inline]
 #[target_feature(enable = "avx2")]

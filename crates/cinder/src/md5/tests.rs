@@ -1,7 +1,28 @@
 use md5::Digest;
 use proptest::prelude::*;
 
+#[cfg(target_arch = "x86_64")]
+use super::lanes::{Vectors, compress_many};
 use super::{Md5, update_many};
+#[cfg(target_arch = "x86_64")]
+use super::{Part, steps};
+
+type Update = Box<dyn Fn(&mut [Md5], &[&[u8]])>;
+
+/// [`update_many`], and the same by each kind of vectors that this processor has.
+fn all_ways() -> Vec<Update> {
+    let mut ways: Vec<Update> = vec![Box::new(update_many)];
+    #[cfg(target_arch = "x86_64")]
+    for &vectors in Vectors::all() {
+        ways.push(Box::new(move |streams, inputs| {
+            let mut parts: Vec<Part<'_>> =
+                streams.iter_mut().zip(inputs).map(|(stream, input)| stream.take(input)).collect();
+            compress_many(&mut parts, vectors);
+            parts.into_iter().for_each(|part| steps::compress(part.state, part.blocks));
+        }));
+    }
+    ways
+}
 
 fn expected(input: &[u8]) -> [u8; 16] {
     md5::Md5::digest(input).into()
@@ -61,10 +82,10 @@ fn every_length_is_padded_right() {
 
 #[test]
 fn every_number_of_streams_is_hashed_right_in_every_lane() {
-    for count in 0..=40 {
+    for (count, update) in (0..=40).flat_map(|count| all_ways().into_iter().map(move |update| (count, update))) {
         let inputs: Vec<Vec<u8>> = (0..count).map(|stream| bytes(stream, 64 * 5 + stream)).collect();
         let mut streams = vec![Md5::new(); count];
-        update_many(&mut streams, &inputs.iter().map(Vec::as_slice).collect::<Vec<_>>());
+        update(&mut streams, &inputs.iter().map(Vec::as_slice).collect::<Vec<_>>());
         for (stream, input) in streams.into_iter().zip(&inputs) {
             assert_eq!(stream.finish(), expected(input));
         }
@@ -88,6 +109,7 @@ proptest! {
         })
     ) {
         let count = splits.first().map_or(0, Vec::len);
+        for update in all_ways() {
         let mut streams = vec![Md5::new(); count];
         let mut whole = vec![Vec::new(); count];
         for (call, pieces) in splits.iter().enumerate() {
@@ -101,10 +123,11 @@ proptest! {
                 }
                 many.push(if *alone { &[] } else { input });
             }
-            update_many(&mut streams, &many);
+            update(&mut streams, &many);
         }
         for (stream, whole) in streams.into_iter().zip(&whole) {
             prop_assert_eq!(stream.finish(), expected(whole));
+        }
         }
     }
 }

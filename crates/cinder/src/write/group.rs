@@ -5,7 +5,6 @@ use rayon::prelude::*;
 use super::piece::{Piece, piece_bytes};
 use super::run::Run;
 use super::sink::{Sink, Written};
-use super::zeros::each_piece;
 use crate::compression::Algorithm;
 use crate::document::BlockHash;
 use crate::error::Error;
@@ -60,14 +59,15 @@ struct Object<'r> {
 }
 
 impl<'r> Object<'r> {
-    fn new(run: &'r Run<'_>, work: &Work, algorithm: Algorithm) -> Result<Self, Error> {
+    fn new(run: &'r Run<'_>, work: &Work, algorithm: Algorithm, piece: &Piece) -> Result<Self, Error> {
         let (name, writer) = run.begin_object(work.number)?;
-        Ok(Self { sink: Sink::new(name, writer, algorithm, work.length)?, md5: Md5::new() })
+        Ok(Self { sink: Sink::new(name, writer, algorithm, (work.length, piece))?, md5: Md5::new() })
     }
 }
 
 impl<'r> Lane<'r> {
-    fn new(work: Work, piece: Piece) -> Self {
+    fn new(run: &Run<'_>, work: Work, mut piece: Piece) -> Self {
+        piece.begin(run.compression.algorithm(), work.length, piece_bytes(&run.blocks));
         Self { work, at: 0, piece, ready: false, hashes: Vec::new(), object: None, first: None }
     }
 
@@ -77,7 +77,7 @@ impl<'r> Lane<'r> {
         let offset = self.work.offset + self.at;
         let before = self.hashes.len();
         let hashes = self.first.is_none().then_some(&mut self.hashes);
-        self.piece.read(run.volume, &run.blocks, (offset, length), hashes)?;
+        self.piece.read(run.volume, &run.blocks, (offset, length, self.at), hashes)?;
         if self.first.is_none() {
             match &self.work.expected {
                 Some(expected) if self.hashes.get(before..) != expected.get(before..self.hashes.len()) => {
@@ -89,10 +89,16 @@ impl<'r> Lane<'r> {
             }
         }
         if self.object.is_none() && !self.piece.is_zero() {
-            let mut object = Object::new(run, &self.work, run.compression.algorithm())?;
+            let mut object = Object::new(run, &self.work, run.compression.algorithm(), &self.piece)?;
             object.md5 = run.zeros.md5(self.at, &run.crew)?;
-            each_piece(self.at, &run.crew, |zeros| object.sink.write(zeros))?;
+            self.piece.after_zeros(|zeros| {
+                run.check()?;
+                object.sink.write(zeros)
+            })?;
             self.object = Some(object);
+        }
+        if self.object.is_some() {
+            self.piece.fill_hole();
         }
         self.at += length;
         Ok(())
@@ -124,7 +130,7 @@ impl<'r> Lane<'r> {
             // Compressed bytes are not kept until it is known whether they are fewer: that would take an object's size of
             // memory. What does not shrink is read a second time.
             (Written::NotSmaller, _) => {
-                self.object = Some(Object::new(run, &self.work, Algorithm::None)?);
+                self.object = Some(Object::new(run, &self.work, Algorithm::None, &self.piece)?);
                 (self.at, self.first) = (0, Some(md5));
                 return Ok(Ended::Again(Box::new(self)));
             }
@@ -154,7 +160,7 @@ pub(super) fn write<'r>(run: &'r Run<'_>, next: &mut dyn FnMut() -> Result<Optio
             while lanes.len() < run.lanes()
                 && let Some(work) = next()?
             {
-                lanes.push(Lane::new(work, free.pop().unwrap_or_default()));
+                lanes.push(Lane::new(run, work, free.pop().unwrap_or_default()));
             }
             // With as many groups as threads, each does all of its own; a thread that has none helps.
             lanes.par_iter_mut().filter(|lane| !lane.ready).try_for_each(|lane| lane.fill_past_zeros(run))?;
@@ -177,11 +183,11 @@ pub(super) fn write<'r>(run: &'r Run<'_>, next: &mut dyn FnMut() -> Result<Optio
 fn write_pieces(lanes: &mut [Lane<'_>]) -> Result<(), Error> {
     let parts = lanes.iter_mut().filter_map(|lane| {
         lane.ready = false;
-        Some((lane.object.as_mut()?, lane.piece.bytes()))
+        Some((lane.object.as_mut()?, &lane.piece))
     });
-    let mut parts: Vec<(&mut Object<'_>, &[u8])> = parts.collect();
+    let mut parts: Vec<(&mut Object<'_>, &Piece)> = parts.collect();
     let mut md5s: Vec<Md5> = parts.iter().map(|(object, _)| object.md5.clone()).collect();
-    let pieces: Vec<&[u8]> = parts.iter().map(|(_, piece)| *piece).collect();
+    let pieces: Vec<&[u8]> = parts.iter().map(|(_, piece)| piece.bytes()).collect();
     let write = || parts.par_iter_mut().try_for_each(|(object, piece)| object.sink.write(piece));
     let ((), written) = rayon::join(|| update_many(&mut md5s, &pieces), write);
     for ((object, _), md5) in parts.into_iter().zip(md5s) {

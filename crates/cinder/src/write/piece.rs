@@ -4,6 +4,7 @@ use cinderblock_chunker::is_zero;
 use cinderblock_pipeline::PageBuffer;
 
 use crate::blocks::Blocks;
+use crate::compression::{Algorithm, Ring, RingEncoder};
 use crate::document::BlockHash;
 use crate::error::Error;
 use crate::volume::Volume;
@@ -18,14 +19,41 @@ const STEP_BYTES: u64 = 256 << 10;
 /// Zeros to hash and compress where a volume has them.
 pub(super) static ZEROS: [u8; PIECE_BYTES as usize] = [0; PIECE_BYTES as usize];
 
-/// Bytes of a volume, or zeros that were not read.
+/// Bytes of an object, which is a part of a volume, or zeros that were not read.
 #[derive(Debug, Default)]
 pub(super) struct Piece {
-    buffer: PageBuffer,
+    room: Room,
+    /// Where it begins in the object.
+    at: usize,
     length: usize,
-    hole: bool,
-    /// Whether all of it is zero, read or not.
+    /// Whether all of it is zero.
     zeros: bool,
+    /// Whether the zeros of a hole are not even in the room.
+    hole: bool,
+}
+
+/// Where the bytes are.
+#[derive(Debug)]
+enum Room {
+    Buffer(PageBuffer),
+    /// At the place in the ring that they have in the object.
+    Ring(Ring),
+}
+
+impl Default for Room {
+    fn default() -> Self {
+        Self::Buffer(PageBuffer::default())
+    }
+}
+
+impl Room {
+    /// Memory for the bytes of the object from `at` on.
+    fn bytes_mut(&mut self, at: usize, length: usize) -> &mut [u8] {
+        match self {
+            Self::Buffer(buffer) => buffer.resize(length),
+            Self::Ring(ring) => ring.bytes_mut(at..at + length),
+        }
+    }
 }
 
 /// Bytes of the pieces for blocks of this size: whole blocks, 4 MiB if they fit.
@@ -43,35 +71,48 @@ fn whole_blocks(blocks: &Blocks, bytes: u64) -> u64 {
 }
 
 impl Piece {
-    /// Reads `length` bytes (at most those of a piece) of the volume from `offset`, where a block begins, and appends the hashes
-    /// of their blocks, if they are wanted.
+    /// What follows are the pieces of an object of so many bytes, each of `piece` bytes at most.
+    pub(super) fn begin(&mut self, algorithm: Algorithm, object: u64, piece: u64) {
+        let before = RingEncoder::<Vec<u8>>::bytes_before(piece as usize);
+        match (&self.room, algorithm) {
+            (Room::Ring(ring), Algorithm::Zstd) if ring.span_bytes() >= object => {}
+            // Where there is no ring to be had, all goes on without.
+            (_, Algorithm::Zstd) => {
+                self.room = Ring::new(object, piece as usize, before).map(Room::Ring).unwrap_or_default()
+            }
+            (Room::Ring(_), _) => self.room = Room::default(),
+            (Room::Buffer(_), _) => {}
+        }
+    }
+
+    /// Reads `length` bytes (at most those of a piece) of the volume from `offset`, where a block begins; they are those from `at` on of
+    /// the object. Appends the hashes of their blocks, if they are wanted.
     pub(super) fn read(
         &mut self,
         volume: &dyn Volume,
         blocks: &Blocks,
-        (offset, length): (u64, u64),
+        (offset, length, at): (u64, u64, u64),
         mut hashes: Option<&mut Vec<BlockHash>>,
     ) -> Result<(), Error> {
-        self.length = length as usize;
+        (self.at, self.length, self.zeros) = (at as usize, length as usize, true);
         self.hole = self.length <= ZEROS.len() && volume.next_data(offset, offset + length)?.is_none();
-        self.zeros = true;
         if self.hole {
             if let Some(hashes) = hashes {
                 hashes.extend(blocks.hashes_of_zeros(length));
             }
             return Ok(());
         }
-        let mut at = offset;
-        for step in self.buffer.resize(self.length).chunks_mut(step_bytes(blocks) as usize) {
-            let filled = fill(volume, at, step)?;
+        let mut from = offset;
+        for step in self.room.bytes_mut(self.at, self.length).chunks_mut(step_bytes(blocks) as usize) {
+            let filled = fill(volume, from, step)?;
             let zeros = !filled || is_zero(step);
             self.zeros &= zeros;
             match &mut hashes {
                 Some(hashes) if zeros => hashes.extend(blocks.hashes_of_zeros(step.len() as u64)),
-                Some(hashes) => hash(volume, blocks, at / blocks.bytes(), step, hashes)?,
+                Some(hashes) => hash(volume, blocks, from / blocks.bytes(), step, hashes)?,
                 None => {}
             }
-            at += step.len() as u64;
+            from += step.len() as u64;
         }
         Ok(())
     }
@@ -84,10 +125,54 @@ impl Piece {
     /// The bytes.
     pub(super) fn bytes(&self) -> &[u8] {
         // Of many zeros, these few are in the cache.
-        match ZEROS.get(..self.length) {
-            Some(zeros) if self.zeros => zeros,
-            _ => self.buffer.get(..self.length).unwrap_or_default(),
+        match (ZEROS.get(..self.length), &self.room) {
+            (Some(zeros), _) if self.zeros => zeros,
+            (_, Room::Buffer(buffer)) => buffer.get(..self.length).unwrap_or_default(),
+            (_, Room::Ring(ring)) => ring.bytes(self.at..self.end()),
         }
+    }
+
+    /// Where it ends in the object.
+    pub(super) fn end(&self) -> usize {
+        self.at + self.length
+    }
+
+    /// The ring that the bytes are in: all, once [`fill_hole`](Self::fill_hole) was called.
+    pub(super) fn ring(&self) -> Option<&Ring> {
+        match &self.room {
+            Room::Ring(ring) => Some(ring),
+            Room::Buffer(_) => None,
+        }
+    }
+
+    /// Writes the zeros of a hole into the ring.
+    pub(super) fn fill_hole(&mut self) {
+        if let (true, Room::Ring(_)) = (self.hole, &self.room) {
+            self.room.bytes_mut(self.at, self.length).fill(0);
+        }
+        self.hole = false;
+    }
+
+    /// Becomes each of the pieces before it in turn, all of zeros, and then itself again.
+    pub(super) fn after_zeros(&mut self, mut take: impl FnMut(&Self) -> Result<(), Error>) -> Result<(), Error> {
+        let (at, length, zeros) = (self.at, self.length, self.zeros);
+        // In the ring, zeros come to lie where its pages are.
+        let own = self.ring().map(|_| self.bytes().to_vec());
+        self.zeros = true;
+        let mut from = 0;
+        while from < at {
+            (self.at, self.length) = (from, (at - from).min(ZEROS.len()));
+            if own.is_some() {
+                self.room.bytes_mut(self.at, self.length).fill(0);
+            }
+            take(self)?;
+            from = self.end();
+        }
+        (self.at, self.length, self.zeros) = (at, length, zeros);
+        if let Some(own) = own {
+            self.room.bytes_mut(at, length).copy_from_slice(&own);
+        }
+        Ok(())
     }
 }
 

@@ -34,7 +34,7 @@ fn hash(run: &Run<'_>, offset: u64, length: u64) -> Result<Vec<BlockHash>, Error
         return Ok(hashes);
     }
     let mut hashes = Vec::with_capacity(count);
-    PIECE.with_borrow_mut(|piece| piece.read(volume, blocks, (offset, length), Some(&mut hashes)))?;
+    PIECE.with_borrow_mut(|piece| piece.read(volume, blocks, (offset, length, 0), Some(&mut hashes)))?;
     Ok(hashes)
 }
 

@@ -3,7 +3,8 @@
 use std::io::{self, Write};
 
 use super::own::Own;
-use crate::compression::{Algorithm, Encoder};
+use super::piece::Piece;
+use crate::compression::{Algorithm, Encoder, RingEncoder};
 use crate::error::Error;
 use crate::storage::ObjectWriter;
 
@@ -31,7 +32,29 @@ pub(super) struct Sink<'a> {
     plain_bytes: u64,
     compressed: bool,
     /// None once it is sure that the compressed object is not smaller.
-    encoder: Option<Encoder<Counted<'a>>>,
+    coder: Option<Coder<'a>>,
+}
+
+/// What compresses an object, by where its bytes come from.
+enum Coder<'a> {
+    Stream(Encoder<Counted<'a>>),
+    Ring(RingEncoder<Counted<'a>>),
+}
+
+impl<'a> Coder<'a> {
+    fn bytes(&self) -> u64 {
+        match self {
+            Self::Stream(encoder) => encoder.get_ref().bytes,
+            Self::Ring(encoder) => encoder.get_ref().bytes,
+        }
+    }
+
+    fn finish(self) -> io::Result<Counted<'a>> {
+        match self {
+            Self::Stream(encoder) => encoder.finish(),
+            Self::Ring(encoder) => encoder.finish(),
+        }
+    }
 }
 
 /// What became of an object.
@@ -44,30 +67,34 @@ pub(super) enum Written {
 }
 
 impl<'a> Sink<'a> {
-    /// Begins the object `name`, which has so many bytes before compression.
+    /// Begins the object `name`, which has so many bytes before compression. They come in pieces like this one.
     pub(super) fn new(
         name: String,
         writer: Box<dyn ObjectWriter + 'a>,
         algorithm: Algorithm,
-        plain_bytes: u64,
+        (plain_bytes, piece): (u64, &Piece),
     ) -> Result<Self, Error> {
-        let encoder = Encoder::new(algorithm, Counted { writer, bytes: 0 }, plain_bytes);
-        let encoder = encoder.map_err(|source| Error::WriteObject { object: name.clone(), source })?;
-        Ok(Self { name, plain_bytes, compressed: algorithm != Algorithm::None, encoder: Some(encoder) })
+        let counted = Counted { writer, bytes: 0 };
+        let coder = match (algorithm, piece.ring()) {
+            (Algorithm::Zstd, Some(_)) => RingEncoder::new(counted, plain_bytes).map(Coder::Ring),
+            _ => Encoder::new(algorithm, counted, plain_bytes).map(Coder::Stream),
+        };
+        let coder = coder.map_err(|source| Error::WriteObject { object: name.clone(), source })?;
+        Ok(Self { name, plain_bytes, compressed: algorithm != Algorithm::None, coder: Some(coder) })
     }
 
-    fn not_smaller(&self, bytes: u64) -> bool {
-        self.compressed && bytes >= self.plain_bytes
-    }
-
-    /// Takes the object's next bytes.
-    pub(super) fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
-        let Some(encoder) = &mut self.encoder else { return Ok(()) };
-        encoder.write_all(bytes).map_err(|error| failed(&self.name, error))?;
-        let written = encoder.get_ref().bytes;
-        if self.not_smaller(written) {
+    /// Takes the object's next piece.
+    pub(super) fn write(&mut self, piece: &Piece) -> Result<(), Error> {
+        let Some(coder) = &mut self.coder else { return Ok(()) };
+        let taken = match (coder, piece.ring()) {
+            (Coder::Stream(encoder), _) => encoder.write_all(piece.bytes()),
+            (Coder::Ring(encoder), Some(ring)) => encoder.write(ring, piece.end()),
+            (Coder::Ring(_), None) => Err(io::ErrorKind::InvalidInput.into()),
+        };
+        taken.map_err(|error| failed(&self.name, error))?;
+        if self.compressed && self.coder.as_ref().is_some_and(|coder| coder.bytes() >= self.plain_bytes) {
             // The writer goes with it, and the object never appears.
-            self.encoder = None;
+            self.coder = None;
         }
         Ok(())
     }
@@ -75,8 +102,8 @@ impl<'a> Sink<'a> {
     /// Ends the object. Cinder stores an object as it is where compressing does not make it smaller.
     pub(super) fn finish(self, own: &Own, number: u64) -> Result<Written, Error> {
         let not_smaller = |bytes| self.compressed && bytes >= self.plain_bytes;
-        let Some(encoder) = self.encoder else { return Ok(Written::NotSmaller) };
-        let Counted { writer, bytes } = encoder.finish().map_err(|error| failed(&self.name, error))?;
+        let Some(coder) = self.coder else { return Ok(Written::NotSmaller) };
+        let Counted { writer, bytes } = coder.finish().map_err(|error| failed(&self.name, error))?;
         if not_smaller(bytes) {
             return Ok(Written::NotSmaller);
         }
