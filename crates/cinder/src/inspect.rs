@@ -75,6 +75,12 @@ impl Inspection {
         self.missing.is_empty() && self.stray.is_empty() && self.damaged.is_empty()
     }
 
+    /// Whether not one object of such a backup was found.
+    pub fn is_nothing(&self) -> bool {
+        let described = self.version.is_some() || self.sha_block_size_bytes.is_some();
+        !described && self.stored_bytes == 0 && self.stray.is_empty() && self.damaged.is_empty()
+    }
+
     fn damage(&mut self, object: impl Into<String>, error: &Error) {
         if self.damaged.len() >= MAX_DAMAGED {
             return;

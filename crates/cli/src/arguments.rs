@@ -113,7 +113,7 @@ pub enum Command {
     },
     /// Show all that is known about a backup
     Show {
-        /// The backup's id, or the beginning of it
+        /// The backup's id, the beginning of it, or VOLUME/latest
         #[arg(value_parser = backup)]
         backup: String,
     },
@@ -214,7 +214,7 @@ pub struct Backup {
 
 #[derive(Debug, Args)]
 pub struct Restore {
-    /// The backup's id, or the beginning of it
+    /// The backup's id, the beginning of it, or VOLUME/latest
     #[arg(value_parser = backup)]
     pub backup: String,
 

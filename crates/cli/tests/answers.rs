@@ -70,7 +70,17 @@ fn backup_and_list_and_show_agree() {
     // By volume, then by time.
     assert_eq!(place.json(&["list"]), json!([db, first, second]));
     assert_eq!(place.json(&["list", "--volume-id", "web"]), json!([first, second]));
-    assert_eq!(place.json(&["list", "--volume-id", "other"]), json!([]));
+    let nothing = place.run(&["list", "--volume-id", "other", "--json"]);
+    assert_eq!(nothing.stdout, b"[]\n");
+    let nothing = place.run(&["list", "--volume-id", "other"]);
+    assert_eq!(String::from_utf8_lossy(&nothing.stderr), "cinderblock: there is no backup of a volume other\n");
+
+    // A volume's newest, by its name.
+    assert_eq!(place.json(&["show", "web/latest"])["backup_id"], second["backup_id"]);
+    let line = place.fail(&["show", "web"], 2);
+    assert!(line.contains("or VOLUME/latest"), "{line}");
+    assert!(place.fail(&["show", "other/latest"], 1).contains("there is no backup other/latest"));
+    assert!(place.fail(&["delete", "web/latest"], 2).contains("at least 8 characters"));
 
     let mut shown = place.json(&["show", text(&first, "backup_id")]);
     let more = shown.as_object_mut().unwrap();

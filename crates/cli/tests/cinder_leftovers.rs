@@ -71,6 +71,20 @@ fn backing_up_removes_old_leftovers_where_it_writes() {
     }
 }
 
+#[test]
+fn inspecting_what_is_not_there_says_so() {
+    let place = Place::bare();
+    let written = back_up(&place, &[]);
+    let (container, prefix) = (text(&written, "container"), text(&written, "prefix"));
+    for (container, prefix) in [(container, "volume_w"), ("no/such/container", prefix)] {
+        let inspect = ["cinder", "inspect", "--container-root", "store", "--container", container, "--prefix", prefix];
+        let output = place.run(&inspect);
+        assert_eq!(String::from_utf8_lossy(&output.stdout), "");
+        let line = common::failure(&output, 1);
+        assert!(line.contains("there is no backup") && line.contains(container) && line.contains(prefix), "{line}");
+    }
+}
+
 /// A copy by hand: its name can be no object's, and no command saw it.
 #[test]
 fn a_file_with_a_space_in_its_name_is_told_of() {

@@ -48,7 +48,13 @@ fn protection_may_have_an_end() {
     let line = place.fail(&["delete", &id], 1);
     assert!(line.contains("is protected until 9001-01-01T05:00:00Z: "), "{line}");
     assert!(place.succeed(&["list"]).contains("until 9001-01-01 05:00:00 UTC"));
-    assert!(place.succeed(&["protect", &id, "--until", "30d"]).contains(" is protected until 2"));
+    // Who meant to prolong it sees that it was cut short.
+    let line = place.succeed(&["protect", &id, "--until", "30d"]);
+    assert!(line.contains(" is protected until 2"), "{line}");
+    assert!(line.ends_with(" (before: until 9001-01-01 05:00:00 UTC)\n"), "{line}");
+    assert!(place.succeed(&["protect", &id, "--until", "60d"]).ends_with(" UTC\n"));
+    place.succeed(&["protect", &id]);
+    assert!(place.succeed(&["protect", &id, "--until", "30d"]).ends_with(" (before: without an end)\n"));
 
     for arguments in [["--until", "1970-01-01"], ["--until", "soon"], ["--until", "0d"]] {
         let line = place.fail(&[&["protect", &id], &arguments[..]].concat(), 2);

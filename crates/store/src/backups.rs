@@ -13,18 +13,25 @@ use crate::record::Record;
 use crate::repository::Repository;
 use crate::sabotage::{Step, skips};
 
+/// What is written for a volume's last backup.
+const LATEST: &str = "latest";
+
 impl Repository {
     /// Finds a backup by its id, or by the beginning of its id if only one begins so; with `VOLUME/` before it, among the
-    /// backups of that volume.
+    /// backups of that volume. `VOLUME/latest` is the one of them that was made last.
     ///
     /// # Errors
-    /// [`Error::BackupNotFound`], [`Error::BackupAmbiguous`], or what the storage says.
+    /// [`Error::BackupNotFound`], [`Error::BackupAmbiguous`], or what the storage says. The latest can't be told where one of the
+    /// volume's records is damaged, or of a newer format.
     pub fn find_backup(&self, text: &str) -> Result<(VolumeId, BackupId), Error> {
         let not_found = || Error::BackupNotFound { text: text.to_owned() };
         let (volume, id) = match text.rsplit_once('/') {
             Some((volume, id)) => (Some(VolumeId::new(volume).map_err(|_| not_found())?), id),
             None => (None, text),
         };
+        if let (Some(volume), LATEST) = (&volume, id) {
+            return Ok((volume.clone(), self.latest(volume)?.ok_or_else(not_found)?));
+        }
         let wanted = id.to_ascii_lowercase();
         if wanted.is_empty() || !wanted.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-') {
             return Err(not_found());
@@ -40,6 +47,24 @@ impl Repository {
             });
         }
         fitting.pop().ok_or_else(not_found)
+    }
+
+    /// The backup of a volume that was made last. Unlike [`newest_backup`](Self::newest_backup), it passes over none: who restores it
+    /// wants no older one instead.
+    fn latest(&self, volume: &VolumeId) -> Result<Option<BackupId>, Error> {
+        let latest = Mutex::new(None);
+        for_each_in_flight(self.backend.requests_in_flight(), &self.backups(Some(volume))?, |(volume, id)| {
+            let made = match self.record(volume, *id) {
+                Ok(record) => Some((record.created_at, record.id)),
+                // Deleted meanwhile, or none that counts.
+                Err(Error::BackupNotFound { .. }) => None,
+                Err(error) => return Err(error),
+            };
+            let mut latest = latest.lock().unwrap_or_else(PoisonError::into_inner);
+            *latest = made.max(*latest);
+            Ok::<_, Error>(())
+        })?;
+        Ok(latest.into_inner().unwrap_or_else(PoisonError::into_inner).map(|(_, id)| id))
     }
 
     /// The newest readable backup of a volume, if there is one.

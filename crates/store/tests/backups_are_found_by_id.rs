@@ -57,6 +57,25 @@ fn a_volume_before_the_id_tells_equal_ids_apart() -> TestResult {
 }
 
 #[test]
+fn the_latest_of_a_volume_is_found_and_none_is_passed_over() -> TestResult {
+    let ids = [("vm", id(1, 1), 300), ("vm", id(2, 2), 500), ("vm", id(3, 3), 400), ("vm-2", id(4, 4), 900)];
+    let (storage, _cache, repository) = with_backups(&ids)?;
+    assert_eq!(repository.find_backup("vm/latest")?, (volume("vm"), id(2, 2)));
+    for text in ["latest", "/latest", "no-such-volume/latest", "vm/LATEST", "vm/latest/", "vm/late"] {
+        assert!(matches!(repository.find_backup(text), Err(Error::BackupNotFound { text: told }) if told == text));
+    }
+    // A restore of an older one, because the latest is damaged, would be a surprise.
+    let name = ObjectName::new(format!("backups/vm/{}", id(2, 2)))?;
+    let mut flipped = bytes_of(&*storage, &name);
+    flipped[70] ^= 1;
+    overwrite(&*storage, &name, &flipped);
+    assert!(matches!(repository.find_backup("vm/latest"), Err(error) if error.is_damage()));
+    storage.delete(&name)?;
+    assert_eq!(repository.find_backup("vm/latest")?, (volume("vm"), id(3, 3)));
+    Ok(())
+}
+
+#[test]
 fn texts_that_are_no_id_fit_nothing() -> TestResult {
     let (_storage, _cache, repository) = with_backups(&[("one", id(0xab, 1), 1)])?;
     let whole = id(0xab, 1).to_string();

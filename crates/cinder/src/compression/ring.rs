@@ -1,24 +1,26 @@
-//! [`Ring`]: many bytes one after the other in the address space, of which memory has the last ones.
+//! [`Ring`]: an object's bytes one after the other in the address space, of which memory has the last ones.
 
 use std::collections::VecDeque;
 use std::io;
 use std::ops::Range;
 use std::ptr::NonNull;
 
-use rustix::mm::{Advice, MapFlags, MremapFlags, ProtFlags, madvise, mmap_anonymous, mremap_fixed, munmap};
+use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous, munmap};
 
-/// Memory moves in units of this many bytes: 2 MiB, what a whole page of the processor's table of pages stands for, so that moving it
-/// is the change of one entry.
+/// Memory comes and goes in units of this many bytes: 2 MiB, a large page of most processors.
 const UNIT_BYTES: usize = 2 << 20;
 
-/// The bytes of an object, at addresses that follow each other from its first to its last. Memory has the last of them: where the
-/// next ones are to be written, the pages come to lie that are the furthest back.
+/// The bytes of an object, at addresses that follow each other from its first to its last. Memory has those that were written last;
+/// all others are zero, whether they are too far back or were never written.
 ///
 /// A compressor that looks back for what it has seen is faster where that lies directly before what it is given: zstd's search then
 /// has one place to look into instead of two, and its own copy of its window is not needed.
 ///
 /// Memory, and resident: what [`memory_bytes`](Self::memory_bytes) says. Of the address space it takes as many bytes as the object
 /// has.
+///
+/// The system is given pages back, and asked for new ones, which it has to clear. To move them (`mremap`) would save that, but where it
+/// fails, as it does with too many mappings, it leaves a hole that another thread's memory may come to lie in.
 #[derive(Debug)]
 pub(crate) struct Ring {
     mapping: NonNull<u8>,
@@ -26,7 +28,7 @@ pub(crate) struct Ring {
     /// The first byte, at a multiple of [`UNIT_BYTES`].
     base: NonNull<u8>,
     span: usize,
-    /// Which units have pages, by number; the one that was written to last is the last.
+    /// Which units may have pages, by number; the one that was written to last is the last.
     units: VecDeque<usize>,
     max_units: usize,
 }
@@ -82,7 +84,7 @@ impl Ring {
         self.base.as_ptr()
     }
 
-    /// The bytes of a range. Those that are too far back, or were never written, are any.
+    /// The bytes of a range.
     ///
     /// # Panics
     /// For a range beyond the end.
@@ -92,7 +94,7 @@ impl Ring {
         unsafe { std::slice::from_raw_parts(self.base.as_ptr().add(range.start), range.len()) }
     }
 
-    /// The same, to be written. Before that, they are zero or any that were written before.
+    /// The same, to be written.
     ///
     /// # Panics
     /// As [`bytes`](Self::bytes).
@@ -105,11 +107,18 @@ impl Ring {
         unsafe { std::slice::from_raw_parts_mut(self.base.as_ptr().add(range.start), range.len()) }
     }
 
+    /// Makes all bytes zero, for another object.
+    pub(crate) fn clear(&mut self) {
+        while let Some(unit) = self.units.pop_front() {
+            self.release(unit);
+        }
+    }
+
     fn check(&self, range: &Range<usize>) {
         assert!(range.start <= range.end && range.end <= self.span, "{range:?} of {} bytes", self.span);
     }
 
-    /// Gives a unit pages: its own, new ones, or those of the unit that was not written to for the longest time.
+    /// Lets a unit have pages, instead of the one that was not written to for the longest time.
     fn take_unit(&mut self, unit: usize) {
         if self.units.back() == Some(&unit) {
             return;
@@ -119,22 +128,20 @@ impl Ring {
         } else if self.units.len() >= self.max_units
             && let Some(oldest) = self.units.pop_front()
         {
-            self.move_unit(oldest, unit);
+            self.release(oldest);
         }
         self.units.push_back(unit);
     }
 
-    fn move_unit(&mut self, from: usize, to: usize) {
-        // SAFETY: both are units of the span.
-        let [from, to] = [from, to].map(|unit| unsafe { self.base.as_ptr().add(unit * UNIT_BYTES).cast() });
-        let keep = MremapFlags::MAYMOVE | MremapFlags::DONTUNMAP;
-        // SAFETY: both are mapped, do not overlap, and nothing refers to them, because the ring is borrowed exclusively. The addresses
-        // that the pages are taken from stay mapped, with pages of zeros.
-        let moved = unsafe { mremap_fixed(from, UNIT_BYTES, UNIT_BYTES, keep, to) };
-        if moved.is_err() {
-            // Before Linux 5.7, and where there are too many mappings: the other unit gets new pages.
-            // SAFETY: mapped, and not referred to. Without effect, it would only take memory.
-            let _ = unsafe { madvise(from, UNIT_BYTES, Advice::LinuxDontNeed) };
+    /// Gives a unit's pages back: it is zero then.
+    fn release(&mut self, unit: usize) {
+        // SAFETY: a unit of the span, which is mapped, and which nothing refers to, because the ring is borrowed exclusively.
+        unsafe {
+            let start = self.base.as_ptr().add(unit * UNIT_BYTES);
+            if madvise(start.cast(), UNIT_BYTES, Advice::LinuxDontNeed).is_err() {
+                // Pages that are locked stay.
+                start.write_bytes(0, UNIT_BYTES);
+            }
         }
     }
 }
@@ -146,7 +153,7 @@ impl Drop for Ring {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, target_pointer_width = "64"))]
 mod tests {
     use super::*;
 
@@ -160,7 +167,6 @@ mod tests {
         for piece in [UNIT_BYTES, 2 * UNIT_BYTES, UNIT_BYTES / 2, 3 * UNIT_BYTES / 2, 12_345] {
             let span = (40 * piece).min(10 * UNIT_BYTES);
             let mut ring = Ring::new(span as u64, piece, before).unwrap();
-            // The second time, it has the pages of the end.
             for _ in 0..2 {
                 for at in (0..span).step_by(piece) {
                     let end = span.min(at + piece);
@@ -171,6 +177,11 @@ mod tests {
                     assert!(seen.into_iter().all(|(index, &seen)| seen == byte(first + index)), "{piece}, up to {end}");
                     assert!(ring.units.len() * UNIT_BYTES <= Ring::memory_bytes(piece, before), "{:?}", ring.units);
                 }
+                if span > Ring::memory_bytes(piece, before) {
+                    assert!(ring.bytes(0..1000).iter().all(|&byte| byte == 0), "too far back");
+                }
+                ring.clear();
+                assert!(ring.bytes(0..span).iter().all(|&byte| byte == 0));
             }
         }
     }

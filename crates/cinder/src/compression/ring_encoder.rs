@@ -4,6 +4,7 @@ use std::ffi::CStr;
 use std::io::{self, Write};
 use std::ptr::NonNull;
 
+use zstd::zstd_safe::version_number;
 use zstd::zstd_safe::zstd_sys::{
     ZSTD_CCtx, ZSTD_CCtx_setParameter, ZSTD_CCtx_setPledgedSrcSize, ZSTD_EndDirective, ZSTD_cParameter,
     ZSTD_compressStream2, ZSTD_createCCtx, ZSTD_freeCCtx, ZSTD_getErrorName, ZSTD_inBuffer, ZSTD_isError,
@@ -22,7 +23,10 @@ const BLOCK_BYTES: usize = 128 << 10;
 /// Compresses an object whose bytes come to lie in a [`Ring`], as one zstd frame like that of [`Encoder`](super::Encoder), but
 /// faster: zstd finds what it has seen where it is.
 ///
-/// Memory, its buffer included: 1.5 MB.
+/// The bytes further back than its window change, which zstd says that they may not. It never reads them: what it looks at is held
+/// against the window first. Tests with repetitions from there see to it that this stays so.
+///
+/// Memory: [`MEMORY_BYTES`](Self::MEMORY_BYTES).
 #[derive(Debug)]
 pub(crate) struct RingEncoder<W> {
     context: Context,
@@ -44,11 +48,27 @@ struct Context(NonNull<ZSTD_CCtx>);
 unsafe impl Send for Context {}
 
 impl<W: Write> RingEncoder<W> {
+    /// Memory of an encoder, its buffer included, rounded up from what was measured: 2 MiB.
+    pub(crate) const MEMORY_BYTES: usize = 2 << 20;
+
+    /// Whether this is faster than an [`Encoder`](super::Encoder) for an object of so many bytes: that one's window becomes a second
+    /// segment only after its own 2 MiB and a block. zstd takes input that grows from 1.5.4 on.
+    pub(crate) fn pays(object: u64) -> bool {
+        const GROWS_SINCE: u32 = 10_504;
+        object > (1 << WINDOW_LOG) + BLOCK_BYTES as u64 && version_number() >= GROWS_SINCE
+    }
+
     /// How many bytes have to remain in the ring before each piece of `piece` bytes: the window, and what may wait for the rest of its
     /// block.
     pub(crate) const fn bytes_before(piece: usize) -> usize {
         let waiting = if piece.is_multiple_of(BLOCK_BYTES) { 0 } else { BLOCK_BYTES };
         (1 << WINDOW_LOG) + waiting
+    }
+
+    /// Memory of an encoder and its ring, for pieces of `piece` bytes.
+    pub(crate) fn with_ring_bytes(piece: u64) -> u64 {
+        let piece = usize::try_from(piece).unwrap_or(usize::MAX / 2);
+        (Ring::memory_bytes(piece, Self::bytes_before(piece)) + Self::MEMORY_BYTES) as u64
     }
 
     /// Begins to compress `plain_bytes` bytes, no more and no less, into `writer`.
@@ -96,7 +116,7 @@ impl<W: Write> RingEncoder<W> {
             let mut output =
                 ZSTD_outBuffer { dst: self.buffer.as_mut_ptr().cast(), size: self.buffer.capacity(), pos: 0 };
             // SAFETY: the context is one. Of the input, all bytes up to its size are in the ring's addresses, which are readable for as
-            // long as it is borrowed; what they have by now, zstd does not have to rely on. The output is the buffer's memory.
+            // long as it is borrowed. The output is the buffer's memory.
             let left = checked(unsafe {
                 ZSTD_compressStream2(self.context.0.as_ptr(), &raw mut output, &raw mut self.input, directive)
             })?;
@@ -107,6 +127,12 @@ impl<W: Write> RingEncoder<W> {
             self.ended = last && left == 0;
         }
         Ok(())
+    }
+
+    #[cfg(test)]
+    pub(super) fn memory_bytes(&self) -> usize {
+        // SAFETY: the context is one.
+        self.buffer.capacity() + unsafe { zstd::zstd_safe::zstd_sys::ZSTD_sizeof_CCtx(self.context.0.as_ptr()) }
     }
 
     /// Gives the writer back, which is not flushed.

@@ -372,6 +372,7 @@ fn compressed_in_a_ring(plain: &[u8], pieces: &[usize]) -> Vec<u8> {
         let end = plain.len().min(at + piece);
         ring.bytes_mut(at..end).copy_from_slice(&plain[at..end]);
         encoder.write(&ring, end).unwrap();
+        assert!(encoder.memory_bytes() <= RingEncoder::<Vec<u8>>::MEMORY_BYTES, "{}", encoder.memory_bytes());
         at = end;
         if at == plain.len() {
             break;

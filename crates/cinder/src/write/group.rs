@@ -97,9 +97,6 @@ impl<'r> Lane<'r> {
             })?;
             self.object = Some(object);
         }
-        if self.object.is_some() {
-            self.piece.fill_hole();
-        }
         self.at += length;
         Ok(())
     }

@@ -26,10 +26,8 @@ pub(super) struct Piece {
     /// Where it begins in the object.
     at: usize,
     length: usize,
-    /// Whether all of it is zero.
+    /// Whether all of it is zero, read or not.
     zeros: bool,
-    /// Whether the zeros of a hole are not even in the room.
-    hole: bool,
 }
 
 /// Where the bytes are.
@@ -73,15 +71,20 @@ fn whole_blocks(blocks: &Blocks, bytes: u64) -> u64 {
 impl Piece {
     /// What follows are the pieces of an object of so many bytes, each of `piece` bytes at most.
     pub(super) fn begin(&mut self, algorithm: Algorithm, object: u64, piece: u64) {
-        let before = RingEncoder::<Vec<u8>>::bytes_before(piece as usize);
-        match (&self.room, algorithm) {
-            (Room::Ring(ring), Algorithm::Zstd) if ring.span_bytes() >= object => {}
-            // Where there is no ring to be had, all goes on without.
-            (_, Algorithm::Zstd) => {
-                self.room = Ring::new(object, piece as usize, before).map(Room::Ring).unwrap_or_default()
+        if algorithm != Algorithm::Zstd || !RingEncoder::<Vec<u8>>::pays(object) {
+            if self.ring().is_some() {
+                self.room = Room::default();
             }
-            (Room::Ring(_), _) => self.room = Room::default(),
-            (Room::Buffer(_), _) => {}
+            return;
+        }
+        match &mut self.room {
+            Room::Ring(ring) if ring.span_bytes() >= object => ring.clear(),
+            room => {
+                // Not both at once. Where there is no ring to be had, all goes on without.
+                *room = Room::default();
+                let before = RingEncoder::<Vec<u8>>::bytes_before(piece as usize);
+                *room = Ring::new(object, piece as usize, before).map(Room::Ring).unwrap_or_default();
+            }
         }
     }
 
@@ -95,8 +98,8 @@ impl Piece {
         mut hashes: Option<&mut Vec<BlockHash>>,
     ) -> Result<(), Error> {
         (self.at, self.length, self.zeros) = (at as usize, length as usize, true);
-        self.hole = self.length <= ZEROS.len() && volume.next_data(offset, offset + length)?.is_none();
-        if self.hole {
+        // A ring is zero where nothing is written.
+        if self.length <= ZEROS.len() && volume.next_data(offset, offset + length)?.is_none() {
             if let Some(hashes) = hashes {
                 hashes.extend(blocks.hashes_of_zeros(length));
             }
@@ -137,7 +140,7 @@ impl Piece {
         self.at + self.length
     }
 
-    /// The ring that the bytes are in: all, once [`fill_hole`](Self::fill_hole) was called.
+    /// The ring that the bytes are in, those of holes, too.
     pub(super) fn ring(&self) -> Option<&Ring> {
         match &self.room {
             Room::Ring(ring) => Some(ring),
@@ -145,33 +148,17 @@ impl Piece {
         }
     }
 
-    /// Writes the zeros of a hole into the ring.
-    pub(super) fn fill_hole(&mut self) {
-        if let (true, Room::Ring(_)) = (self.hole, &self.room) {
-            self.room.bytes_mut(self.at, self.length).fill(0);
-        }
-        self.hole = false;
-    }
-
-    /// Becomes each of the pieces before it in turn, all of zeros, and then itself again.
+    /// Becomes each of the pieces before it in turn, all of zeros, and then itself again. Nothing was written there: in a ring, they are zero.
     pub(super) fn after_zeros(&mut self, mut take: impl FnMut(&Self) -> Result<(), Error>) -> Result<(), Error> {
         let (at, length, zeros) = (self.at, self.length, self.zeros);
-        // In the ring, zeros come to lie where its pages are.
-        let own = self.ring().map(|_| self.bytes().to_vec());
         self.zeros = true;
         let mut from = 0;
         while from < at {
             (self.at, self.length) = (from, (at - from).min(ZEROS.len()));
-            if own.is_some() {
-                self.room.bytes_mut(self.at, self.length).fill(0);
-            }
             take(self)?;
             from = self.end();
         }
         (self.at, self.length, self.zeros) = (at, length, zeros);
-        if let Some(own) = own {
-            self.room.bytes_mut(at, length).copy_from_slice(&own);
-        }
         Ok(())
     }
 }

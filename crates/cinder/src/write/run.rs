@@ -15,7 +15,7 @@ use super::sink::Written;
 use super::zeros::{Claim, ZeroObject, ZeroObjects, ZeroWork};
 use crate::backup::Backup;
 use crate::blocks::Blocks;
-use crate::compression::{Algorithm, Compression};
+use crate::compression::{Algorithm, Compression, RingEncoder};
 use crate::context::Context;
 use crate::crew::{Crew, Tokens};
 use crate::document::{BlockHash, ExtraMetadata, Head};
@@ -48,14 +48,19 @@ struct Limits {
     window: u64,
 }
 
-/// Memory of an encoder, in bytes, rounded up from what was measured: [`Encoder`](crate::compression::Encoder).
-fn encoder_bytes(algorithm: Algorithm) -> u64 {
-    match algorithm {
+/// Memory of a piece and its encoder, in bytes, rounded up from what was measured: [`Encoder`](crate::compression::Encoder).
+fn coder_bytes(algorithm: Algorithm, piece: u64, object: u64) -> u64 {
+    let stream = match algorithm {
         Algorithm::None => 0,
         Algorithm::Zlib => 1 << 20,
         Algorithm::Zstd => 4 << 20,
         Algorithm::Bz2 => 8 << 20,
-    }
+    };
+    let ring = match algorithm {
+        Algorithm::Zstd => RingEncoder::<Vec<u8>>::with_ring_bytes(piece.min(object)),
+        _ => 0,
+    };
+    piece.saturating_add(stream).max(ring)
 }
 
 impl Limits {
@@ -69,7 +74,7 @@ impl Limits {
         let hash_bytes = (chunk_bytes / blocks.bytes()).saturating_mul(32);
         // A writer holds no more than an object has. Those of the two documents are in the other half.
         let writer_bytes = writer_bytes.min(chunk_bytes);
-        let lane_bytes = (piece_bytes(blocks) + encoder_bytes(context.compression.algorithm()))
+        let lane_bytes = coder_bytes(context.compression.algorithm(), piece_bytes(blocks), chunk_bytes)
             .saturating_add(hash_bytes)
             .saturating_add(writer_bytes);
         if lane_bytes > half {

@@ -180,7 +180,7 @@ pub struct Import {
 
 #[derive(Debug, Args)]
 pub struct Export {
-    /// The backup's id, or the beginning of it
+    /// The backup's id, the beginning of it, or VOLUME/latest
     #[arg(value_parser = backup)]
     pub backup: String,
 

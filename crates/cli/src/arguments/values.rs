@@ -36,13 +36,16 @@ pub enum Chunker {
     Fastcdc,
 }
 
-/// A UUID or the beginning of one, with `VOLUME/` before it or without; which backup it means, the repository tells.
+/// A UUID or the beginning of one, with `VOLUME/` before it or without, or `VOLUME/latest`; which backup it means, the repository tells.
 pub(super) fn backup(text: &str) -> Result<String, String> {
     let (volume, id) = text.rsplit_once('/').map_or((None, text), |(volume, id)| (Some(volume), id));
-    let fits = (1..=36).contains(&id.len())
-        && id.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-')
-        && volume.is_none_or(|volume| VolumeId::new(volume).is_ok());
-    if fits { Ok(text.to_owned()) } else { Err("it has to be a backup's id or the beginning of one".to_owned()) }
+    let is_id = (1..=36).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-');
+    let fits =
+        (is_id || volume.is_some() && id == "latest") && volume.is_none_or(|volume| VolumeId::new(volume).is_ok());
+    if fits {
+        return Ok(text.to_owned());
+    }
+    Err("it has to be a backup's id, the beginning of one, or VOLUME/latest".to_owned())
 }
 
 /// All, or a share in percent.

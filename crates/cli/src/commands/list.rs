@@ -50,6 +50,9 @@ pub fn run(context: &Context, volume: Option<&VolumeId>) -> anyhow::Result<()> {
         })
         .collect();
     context.answer(&all, || table(&listed))?;
+    if let (Some(volume), true, 0) = (volume, listed.is_empty(), damaged) {
+        note(&format!("cinderblock: there is no backup of a volume {volume}"));
+    }
     for (record, _) in &listed {
         if let Some(damage) = marks.get(&record.volume, record.id).and_then(|mark| mark.damaged) {
             let lost = size::show(damage.bytes);

@@ -58,8 +58,10 @@ pub fn run(context: &Context, arguments: &Protect) -> anyhow::Result<()> {
     let mut backups = Vec::with_capacity(found.len());
     let mut lines = String::new();
     for (volume, id) in found {
+        let mut before = None;
         let mark = repository
             .set_mark(&volume, id, |mark| {
+                before.get_or_insert_with(|| Protection::of(Some(&*mark)));
                 (mark.protected, mark.protected_until) = (!arguments.remove, arguments.until);
             })
             .with_context(|| format!("{} changed, then", number::counted(backups.len() as u64, "backup")))?;
@@ -67,7 +69,17 @@ pub fn run(context: &Context, arguments: &Protect) -> anyhow::Result<()> {
         lines.push_str(&match protection {
             Protection::None => format!("backup {id} of {volume} is not protected\n"),
             Protection::Until(None) | Protection::Unknown => format!("backup {id} of {volume} is protected\n"),
-            Protection::Until(Some(_)) => format!("backup {id} of {volume} is protected {}\n", protection.words()),
+            Protection::Until(Some(until)) => {
+                // Who meant to prolong a protection sees that it ends sooner.
+                let longer = match before {
+                    Some(Protection::Until(None)) => " (before: without an end)".to_owned(),
+                    Some(before @ Protection::Until(Some(end))) if end > until => {
+                        format!(" (before: {})", before.words())
+                    }
+                    _ => String::new(),
+                };
+                format!("backup {id} of {volume} is protected {}{longer}\n", protection.words())
+            }
         });
         backups.push(State {
             backup_id: id.to_string(),

@@ -65,9 +65,16 @@ pub fn run(context: &Context, arguments: &cinder::Inspect) -> anyhow::Result<()>
         stray: &found.stray,
         damaged: damaged.collect(),
     };
-    context.answer(&inspected, || text(&found))?;
+    context.answer(&inspected, || if found.is_nothing() { String::new() } else { text(&found) })?;
     if found.is_whole() {
         return Ok(());
+    }
+    if found.is_nothing() {
+        anyhow::bail!(
+            "there is no backup: nothing in the container {} begins with {}; Cinder's table of backups has both, as container and service_metadata",
+            place.container,
+            place.prefix,
+        );
     }
     anyhow::bail!(
         "the backup is not as it should be: {} missing, {} not of it, {} damaged",
