@@ -81,6 +81,30 @@ fn compare(compression: &str, chunk: usize, block: usize, volumes: &[Vec<u8>; 2]
     }
 }
 
+/// zstd's input is in a ring of a few MiB, where what is far back and what was never written is zero; pieces that are no whole units of it begin
+/// anywhere.
+#[test]
+fn objects_that_are_longer_than_the_ring_come_back() {
+    let mut before = vec![0; 75 * MIB + 5000];
+    // Data at the start and, after more zeros than the ring keeps, repeated from further back than it does.
+    let data = text(1, 3 * MIB);
+    before[..3 * MIB].copy_from_slice(&data);
+    before[15 * MIB..18 * MIB].copy_from_slice(&data);
+    before[21 * MIB + 7..24 * MIB].copy_from_slice(&data[7..]);
+    // Nothing before the last MiB.
+    before[47 * MIB..48 * MIB].copy_from_slice(&text(2, MIB));
+    // Noise that repeats just within the window, just beyond it, and beyond the ring.
+    for (at, length, from) in [(48, 9, 0), (57, 2, 55), (60, 2, 57), (63, 8, 48)] {
+        let bytes = if from == 0 { noise(3, length * MIB) } else { before[from * MIB..][..length * MIB].to_vec() };
+        before[at * MIB..][..length * MIB].copy_from_slice(&bytes);
+    }
+    let mut after = before.clone();
+    after[16 * MIB..50 * MIB].rotate_left(MIB + 512);
+    for block in [BLOCK, 12 << 10, MIB * 3 / 2, 6 * MIB] {
+        compare("zstd", 24 * MIB, block, &[before.clone(), after.clone()]);
+    }
+}
+
 #[test]
 fn objects_of_several_pieces_are_those_of_a_volume_with_holes() {
     // Objects of 5 MiB, which are read in pieces of 2 MiB.

@@ -409,6 +409,21 @@ fn what_is_gone_from_a_ring_is_not_referred_to() {
     }
 }
 
+/// How far back zstd may look is in the frame's header (RFC 8878, 3.1.1.1.2), and so much has to be in the ring before each block.
+#[test]
+fn the_ring_keeps_what_the_frame_may_refer_to() {
+    for piece in [4 << 20, 3 << 20, (4 << 20) - 4096, 1] {
+        let stored = compressed_in_a_ring(&noise(9 << 20), &[4 << 20]);
+        let (descriptor, window) = (stored[4], stored[5]);
+        assert_eq!(descriptor & 0x20, 0, "no single segment, which would have no window");
+        let base = 1_usize << (10 + (window >> 3));
+        let window_bytes = base + base / 8 * usize::from(window & 7);
+        // Up to a block waits for the rest of its bytes.
+        let waiting = if piece % (128 << 10) == 0 { 0 } else { 128 << 10 };
+        assert!(RingEncoder::<Vec<u8>>::bytes_before(piece) >= window_bytes + waiting, "{piece}: {window_bytes}");
+    }
+}
+
 #[test]
 fn an_encoder_takes_one_ring_from_its_beginning_to_its_end() {
     let ring = Ring::new(3 << 20, 1 << 20, 0).unwrap();
