@@ -50,17 +50,15 @@ struct Limits {
 
 /// Memory of a piece and its encoder, in bytes, rounded up from what was measured: [`Encoder`](crate::compression::Encoder).
 fn coder_bytes(algorithm: Algorithm, piece: u64, object: u64) -> u64 {
-    let stream = match algorithm {
-        Algorithm::None => 0,
-        Algorithm::Zlib => 1 << 20,
-        Algorithm::Zstd => 4 << 20,
-        Algorithm::Bz2 => 8 << 20,
-    };
-    let ring = match algorithm {
-        Algorithm::Zstd => RingEncoder::<Vec<u8>>::with_ring_bytes(piece.min(object)),
-        _ => 0,
-    };
-    piece.saturating_add(stream).max(ring)
+    match algorithm {
+        Algorithm::None => piece,
+        Algorithm::Zlib => piece.saturating_add(1 << 20),
+        // Without a ring, or with one.
+        Algorithm::Zstd => {
+            piece.saturating_add(4 << 20).max(RingEncoder::<Vec<u8>>::with_ring_bytes(piece.min(object)))
+        }
+        Algorithm::Bz2 => piece.saturating_add(8 << 20),
+    }
 }
 
 impl Limits {

@@ -83,6 +83,10 @@ impl<'a> Sink<'a> {
         Ok(Self { name, plain_bytes, compressed: algorithm != Algorithm::None, coder: Some(coder) })
     }
 
+    fn not_smaller(&self, bytes: u64) -> bool {
+        self.compressed && bytes >= self.plain_bytes
+    }
+
     /// Takes the object's next piece.
     pub(super) fn write(&mut self, piece: &Piece) -> Result<(), Error> {
         let Some(coder) = &mut self.coder else { return Ok(()) };
@@ -92,7 +96,7 @@ impl<'a> Sink<'a> {
             (Coder::Ring(_), None) => Err(io::ErrorKind::InvalidInput.into()),
         };
         taken.map_err(|error| failed(&self.name, error))?;
-        if self.compressed && self.coder.as_ref().is_some_and(|coder| coder.bytes() >= self.plain_bytes) {
+        if self.coder.as_ref().is_some_and(|coder| self.not_smaller(coder.bytes())) {
             // The writer goes with it, and the object never appears.
             self.coder = None;
         }
@@ -100,11 +104,10 @@ impl<'a> Sink<'a> {
     }
 
     /// Ends the object. Cinder stores an object as it is where compressing does not make it smaller.
-    pub(super) fn finish(self, own: &Own, number: u64) -> Result<Written, Error> {
-        let not_smaller = |bytes| self.compressed && bytes >= self.plain_bytes;
-        let Some(coder) = self.coder else { return Ok(Written::NotSmaller) };
+    pub(super) fn finish(mut self, own: &Own, number: u64) -> Result<Written, Error> {
+        let Some(coder) = self.coder.take() else { return Ok(Written::NotSmaller) };
         let Counted { writer, bytes } = coder.finish().map_err(|error| failed(&self.name, error))?;
-        if not_smaller(bytes) {
+        if self.not_smaller(bytes) {
             return Ok(Written::NotSmaller);
         }
         own.data(number, &self.name, || Ok(writer.finish()?))?;
