@@ -3,6 +3,8 @@
 use std::io;
 use std::time::SystemTime;
 
+use rustix::io::Errno;
+
 use crate::ObjectName;
 
 /// An operation on a backend failed.
@@ -239,6 +241,17 @@ impl Error {
         }
     }
 
+    /// Whether a disk could not read what it holds, as where a sector is bad, or where the file system found its own data damaged. The storage
+    /// answered: the same bytes may be had from elsewhere, and others of the same object may be read.
+    pub fn is_unreadable(&self) -> bool {
+        // EIO, EBADMSG (ext4's and XFS's wrong checksum), EUCLEAN (a damaged structure).
+        const UNREADABLE: [Errno; 3] = [Errno::IO, Errno::BADMSG, Errno::UCLEAN];
+        match self {
+            Error::Io { source, .. } => Errno::from_io_error(source).is_some_and(|errno| UNREADABLE.contains(&errno)),
+            _ => false,
+        }
+    }
+
     /// Whether the object was not there: [`Error::NotFound`].
     pub fn is_not_found(&self) -> bool {
         matches!(self, Error::NotFound { .. })
@@ -254,8 +267,6 @@ impl Error {
 mod tests {
     use std::error::Error as _;
 
-    use rustix::io::Errno;
-
     use super::*;
 
     fn from_errno(errno: Errno) -> Error {
@@ -270,6 +281,14 @@ mod tests {
         assert!(matches!(from_errno(Errno::PERM), Error::PermissionDenied { .. }));
         assert!(matches!(from_errno(Errno::ROFS), Error::ReadOnly { .. }));
         assert!(matches!(from_errno(Errno::IO), Error::Io { .. }));
+    }
+
+    #[test]
+    fn a_bad_sector_is_told_from_a_storage_that_does_not_answer() {
+        assert!(from_errno(Errno::IO).is_unreadable() && from_errno(Errno::UCLEAN).is_unreadable());
+        assert!(!from_errno(Errno::TIMEDOUT).is_unreadable() && !from_errno(Errno::NOTCONN).is_unreadable());
+        let other = Error::from_io("read", "packs/ab", io::Error::other("who knows"));
+        assert!(!other.is_unreadable());
     }
 
     #[test]

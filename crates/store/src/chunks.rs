@@ -179,7 +179,8 @@ impl Repository {
         let range = pack.range_of(number)?;
         stored.clear();
         stored.resize((range.end - range.start) as usize, 0);
-        self.backend.read_into(pack.object(), range.start, stored)?;
+        let read = self.backend.read_into(pack.object(), range.start, stored);
+        read.map_err(|error| Error::of_read(pack.object(), range.start, error))?;
         pack.decode_alone(number, stored, plain)
     }
 
@@ -205,6 +206,17 @@ impl Repository {
     /// # Errors
     /// [`Error::ChunkMissing`], [`Error::Damaged`], or what the storage says.
     pub fn node(&self, id: &ChunkId) -> Result<Node, Error> {
+        match self.node_now(id) {
+            // Its pack was in memory, and a collector has copied it elsewhere since, however often that was so before.
+            Err(Error::Backend(error)) if error.is_not_found() => {
+                self.catch_up()?;
+                self.node_now(id)
+            }
+            other => other,
+        }
+    }
+
+    fn node_now(&self, id: &ChunkId) -> Result<Node, Error> {
         let mut places = Vec::new();
         self.locate(std::slice::from_ref(id), &mut places)?;
         let Some(location) = places.pop().flatten() else {

@@ -342,6 +342,16 @@ impl Error {
         }
     }
 
+    /// The error of a failed read of an object that holds data, an index segment, or a record. A disk that can't read a sector has lost what is in it: that
+    /// is damage, of which another copy may be found. Of what writers and collectors tell each other, no failure is: it could pass for their silence.
+    pub fn of_read(object: &cinderblock_backend::ObjectName, offset: u64, error: cinderblock_backend::Error) -> Self {
+        if !error.is_unreadable() {
+            return error.into();
+        }
+        let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+        Error::damaged(object, offset, format!("the disk can't read it: {cause}"))
+    }
+
     pub(crate) fn damaged(object: impl ToString, offset: u64, reason: impl Into<String>) -> Self {
         Error::Damaged { object: object.to_string(), offset, reason: reason.into() }
     }

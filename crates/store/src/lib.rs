@@ -49,6 +49,7 @@ mod check;
 mod chunks;
 mod clock;
 mod codec;
+mod confirmation;
 mod damage;
 mod deletion;
 mod descriptor;

@@ -234,8 +234,14 @@ pub(crate) fn get_envelope(
     name: &ObjectName,
     kind: Kind,
 ) -> Result<(Header, Vec<u8>), Error> {
-    let bytes = backend.get(name, kind.limit())?;
-    open_envelope(seal, name.as_str(), bytes)
+    open_envelope(seal, name.as_str(), get(backend, name, kind)?)
+}
+
+fn get(backend: &dyn Backend, name: &ObjectName, kind: Kind) -> Result<Vec<u8>, Error> {
+    backend.get(name, kind.limit()).map_err(|error| match kind {
+        Kind::Record | Kind::Segment => Error::of_read(name, 0, error),
+        _ => error.into(),
+    })
 }
 
 fn open_envelope(seal: &Seal, object: &str, mut bytes: Vec<u8>) -> Result<(Header, Vec<u8>), Error> {
@@ -259,7 +265,7 @@ pub(crate) fn get_checked(
     name: &ObjectName,
     kind: Kind,
 ) -> Result<(Header, Vec<u8>), Error> {
-    let mut bytes = backend.get(name, kind.limit())?;
+    let mut bytes = get(backend, name, kind)?;
     let header = check(name.as_str(), &mut bytes, seals)?;
     Ok((header, bytes))
 }

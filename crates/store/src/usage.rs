@@ -13,6 +13,9 @@ use crate::pack::{Content, PackReader};
 use crate::record::Record;
 use crate::repository::{Location, Repository};
 
+/// Chunks of a node that are located together: each may be in another pack, whose directory is in memory as long as its place is.
+const LOCATED_AT_ONCE: usize = 64;
+
 /// Sizes and counts of a repository.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -165,28 +168,35 @@ impl Repository {
             })
             .collect();
         let mut places = Vec::new();
-        self.locate(&ids, &mut places)?;
-        for (id, place) in ids.iter().zip(places) {
-            let Some(Location { pack, slot }) = place else {
-                reached.missing.insert(*id);
-                if node.level > 0 {
-                    reached.unreadable_nodes.insert(*id);
-                }
-                continue;
-            };
-            if !reached.mark(&pack, slot) || node.level == 0 {
-                continue;
-            }
-            match self.node(id) {
-                Ok(child) if child.level + 1 == node.level => self.reach_node(&child, reached)?,
-                Err(error) if !error.is_damage() => return Err(error),
-                _ => {
-                    reached.missing.insert(*id);
-                    reached.unreadable_nodes.insert(*id);
-                }
+        for ids in ids.chunks(LOCATED_AT_ONCE) {
+            self.locate(ids, &mut places)?;
+            for (id, place) in ids.iter().zip(places.drain(..)) {
+                self.reach_item(node.level, id, place, reached)?;
             }
         }
         Ok(())
+    }
+
+    fn reach_item(&self, level: u8, id: &ChunkId, place: Option<Location>, reached: &mut Reached) -> Result<(), Error> {
+        let Some(Location { pack, slot }) = place else {
+            reached.missing.insert(*id);
+            if level > 0 {
+                reached.unreadable_nodes.insert(*id);
+            }
+            return Ok(());
+        };
+        if !reached.mark(&pack, slot) || level == 0 {
+            return Ok(());
+        }
+        match self.node(id) {
+            Ok(child) if child.level + 1 == level => self.reach_node(&child, reached),
+            Err(error) if !error.is_damage() => Err(error),
+            _ => {
+                reached.missing.insert(*id);
+                reached.unreadable_nodes.insert(*id);
+                Ok(())
+            }
+        }
     }
 
     /// Works out what the repository holds. It reads every record, every map node once and every pack's directory. Where something

@@ -41,6 +41,8 @@ struct Collected {
     removed_records: Vec<String>,
     missing_chunks: u64,
     damage: Vec<String>,
+    /// Chunks and map nodes in packs, and whole packs, that were newly noted as damaged.
+    noted_damage: u64,
     /// Why nothing was deleted, where that is so.
     doubts: Vec<String>,
     seconds: f64,
@@ -153,6 +155,7 @@ impl Collected {
             removed_records: report.removed_records.iter().map(|(volume, id)| format!("{volume}/{id}")).collect(),
             missing_chunks: report.missing,
             damage: texts(&report.damage),
+            noted_damage: report.noted,
             doubts: texts(&report.doubts),
             seconds,
         }
@@ -220,11 +223,22 @@ fn text(collected: &Collected) -> String {
         let _ =
             writeln!(text, "kept {} that are locked, the first of them until {until}", packs(collected.locked_packs));
     }
-    if collected.pending_packs > 0 {
+    if collected.noted_damage > 0 {
+        let chunks = number::counted(collected.noted_damage, "damaged place");
+        let _ = writeln!(
+            text,
+            "noted {chunks} in packs: other copies count from now on, and backups store what is damaged again"
+        );
+    }
+    if collected.pending_packs > 0 && collected.waiting.is_empty() {
+        let _ = writeln!(text, "{} are left to delete: others collect, too", packs(collected.pending_packs));
+    } else if collected.pending_packs > 0 {
         let _ = writeln!(text, "{} are left to delete, and wait for:", packs(collected.pending_packs));
         for waiting in &collected.waiting {
             let _ = writeln!(text, "    {}", waiting.text());
         }
+    }
+    if collected.pending_packs > 0 {
         text.push_str("the next 'cinderblock gc' deletes them\n");
     }
     text

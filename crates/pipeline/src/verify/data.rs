@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use cinderblock_backend::Error as BackendError;
 use cinderblock_store::pack::{Content, PackReader};
 use cinderblock_store::{ChunkId, Error as StoreError, Location, PackId, Repository, Wrong};
 use rayon::ThreadPool;
@@ -186,33 +187,66 @@ impl<'a> DataCheck<'a> {
         // Where many wait for their bytes, these are memory of their own: else as many buffers as were ever needed at once would stay.
         let mut own = JobMemory::zeroed(if self.in_flight > 1 { read.bytes as usize } else { 0 }, self.in_flight);
         let stored = if self.in_flight > 1 { &mut own[..] } else { used_again };
-        match self.repository.backend().read_into(pack.object(), read.from, stored) {
-            Ok(()) => {
-                self.count_read(read.bytes);
-                self.pool.install(|| {
-                    for number in read.first..read.end {
-                        self.frame(pack, noted, (number, read.from), stored, plain);
-                    }
-                });
-            }
+        match self.read_frames(pack, noted, read, stored, plain) {
+            Ok(()) => {}
             Err(error) if error.is_not_found() => {}
-            // A disk that can't read a sector has lost what is in it, and more may be found elsewhere.
-            Err(error) => {
-                lock(&self.damage.unread).insert(pack.id());
-                let mut lost: Vec<_> = (read.first..read.end).flat_map(|number| slots(pack, number)).collect();
-                lost.retain(|(slot, _)| !noted.contains(*slot));
-                if lost.is_empty() {
-                    return Ok(());
+            // A disk that can't read a sector has lost what is in it, and no more.
+            Err(error) if error.is_unreadable() && read.end - read.first > 1 => {
+                for number in read.first..read.end {
+                    let range = pack.range_of(number)?;
+                    let alone =
+                        Read { first: number, end: number + 1, from: range.start, bytes: range.end - range.start };
+                    let stored = stored.get_mut(..alone.bytes as usize).unwrap_or_default();
+                    match self.read_frames(pack, noted, alone, stored, plain) {
+                        Err(error) if !error.is_not_found() => self.lose(pack, noted, alone, error),
+                        _ => {}
+                    }
                 }
-                let mut damaged = DamagedObject::new(pack.object().to_string(), error.into());
-                damaged.offset = read.from;
-                self.damage.add(damaged);
-                // A read that failed may succeed another time: that is nothing to note.
-                lock(&self.damage.chunks).extend(lost.into_iter().map(|(_, id)| id));
             }
+            Err(error) => self.lose(pack, noted, read, error),
         }
         Progress::add(&self.control.progress.done_bytes, read.bytes);
         Ok(())
+    }
+
+    /// Reads frames in one request, and checks them.
+    fn read_frames(
+        &self,
+        pack: &PackReader,
+        noted: &Wrong,
+        read: Read,
+        stored: &mut [u8],
+        plain: &mut Vec<u8>,
+    ) -> Result<(), BackendError> {
+        self.repository.backend().read_into(pack.object(), read.from, stored)?;
+        self.count_read(read.bytes);
+        self.pool.install(|| {
+            for number in read.first..read.end {
+                self.frame(pack, noted, (number, read.from), stored, plain);
+            }
+        });
+        Ok(())
+    }
+
+    /// Remembers what could not be read.
+    fn lose(&self, pack: &PackReader, noted: &Wrong, read: Read, error: BackendError) {
+        let is_lost = error.is_unreadable();
+        if !is_lost {
+            lock(&self.damage.unread).insert(pack.id());
+        }
+        let mut lost: Vec<_> = (read.first..read.end).flat_map(|number| slots(pack, number)).collect();
+        lost.retain(|(slot, _)| !noted.contains(*slot));
+        if lost.is_empty() {
+            return;
+        }
+        let mut damaged = DamagedObject::new(pack.object().to_string(), error.into());
+        damaged.offset = read.from;
+        self.damage.add(damaged);
+        match is_lost {
+            true => self.damage.add_slots(pack.id(), &lost),
+            // A read that failed may succeed another time: that is nothing to note.
+            false => lock(&self.damage.chunks).extend(lost.into_iter().map(|(_, id)| id)),
+        }
     }
 
     fn frame(

@@ -1,5 +1,7 @@
 //! Copying what lives out of packs.
 
+use std::collections::BTreeSet;
+
 use crate::ahead::Ahead;
 use crate::error::Error;
 use crate::gc::{Observer, Progress};
@@ -26,6 +28,8 @@ pub(super) struct Copied {
     pub gone: Vec<PackId>,
     /// Not everything in them can be read.
     pub damage: Vec<Error>,
+    /// Slots and whole packs that were newly noted as damaged. Marks may be on them: what is marked in them may have another copy.
+    pub noted: u64,
 }
 
 /// What is copied of packs.
@@ -50,6 +54,9 @@ struct Copier<'a> {
 
 /// Copies everything in `packs`, or all that is marked in them, into packs of `session`, and moves the marks. Durable, with a segment, when this
 /// returns. Frames that live whole are neither compressed anew nor hashed anew; every chunk is checked. `packs` come with their bytes.
+///
+/// What is found to be wrong is noted, for all: from then on another copy of it is marked, if there is one, also in a pack that is about to go, and a
+/// backup that meets it stores it again. A pack that is damaged for want of any other copy is not copied out of a second time.
 pub(super) fn copy_live(
     repository: &Repository,
     session: &Session<'_>,
@@ -69,11 +76,29 @@ pub(super) fn copy_live(
         while let Some(((id, _), opened)) = read.next() {
             let done = numbers.next().unwrap_or_default();
             observer.tell(&Progress::Copying { done, total: packs.len() as u64 })?;
-            match opened.and_then(|opened| copier.copy(&opened, (reached, what))) {
-                Ok(()) => copied.done.push(id),
-                Err(Error::PackMissing { .. }) => copied.gone.push(id),
-                Err(Error::Backend(error)) if error.is_not_found() => copied.gone.push(id),
-                Err(error) if error.is_damage() => copied.damage.push(error),
+            let outcome = match opened {
+                Ok(opened) => copier.copy(&opened, (reached, what)),
+                Err(error) => Err(error),
+            };
+            let noted = match outcome {
+                Ok(None) => {
+                    copied.done.push(id);
+                    continue;
+                }
+                Ok(Some(Wrong { slots, error })) => {
+                    copied.damage.push(error);
+                    copier.note_slots(id, &slots)
+                }
+                Err(error) if is_gone(&error) => Err(error),
+                Err(error) if error.is_damage() => {
+                    copied.damage.push(error);
+                    copier.note_broken(id)
+                }
+                Err(error) => return Err(error),
+            };
+            match noted {
+                Ok(noted) => copied.noted += noted,
+                Err(error) if is_gone(&error) => copied.gone.push(id),
                 Err(error) => return Err(error),
             }
         }
@@ -86,6 +111,14 @@ pub(super) fn copy_live(
         reached.unmark_all(*id);
     }
     Ok(copied)
+}
+
+fn is_gone(error: &Error) -> bool {
+    match error {
+        Error::PackMissing { .. } => true,
+        Error::Backend(error) => error.is_not_found(),
+        _ => false,
+    }
 }
 
 /// How many of these packs, one at least, are read ahead.
@@ -112,7 +145,13 @@ impl Opened {
         }
         let (backend, seal) = (repository.backend(), repository.seal());
         let name = layout::pack(id)?;
-        let whole = backend.get(&name, WHOLE_BYTES)?;
+        let whole = match backend.get(&name, WHOLE_BYTES) {
+            // Frame by frame, more of it may be read.
+            Err(error) if error.is_unreadable() => {
+                return Ok(Self { pack: repository.pack_with_hashes(id)?, whole: None });
+            }
+            read => read?,
+        };
         let description = Description::of_whole(name.as_str(), &whole, seal.beginning_bytes())?;
         Ok(Self { pack: PackReader::described(seal, id, &description)?, whole: Some(whole) })
     }
@@ -134,9 +173,18 @@ impl Opened {
     }
 }
 
+/// What could not be copied of a pack.
+struct Wrong {
+    slots: BTreeSet<u32>,
+    /// Why the first of them could not be.
+    error: Error,
+}
+
 impl Copier<'_> {
-    fn copy(&mut self, opened: &Opened, (reached, what): (&Reached, What)) -> Result<(), Error> {
+    /// Copies all that can be read; what of it can't be, if anything.
+    fn copy(&mut self, opened: &Opened, (reached, what): (&Reached, What)) -> Result<Option<Wrong>, Error> {
         let pack = &opened.pack;
+        let mut wrong: Option<Wrong> = None;
         let (mut stored, mut plain) = (Vec::new(), Vec::new());
         for number in 0..pack.directory().frames().len() as u32 {
             let Some(entry) = pack.directory().frames().get(number as usize).copied() else { continue };
@@ -146,14 +194,34 @@ impl Copier<'_> {
             if !live.contains(&true) {
                 continue;
             }
-            opened.frame(self.repository, number, &mut stored, &mut plain)?;
-            let frame = match live.contains(&false) {
-                true => living(self.repository.ids(), pack, number, &live, &plain)?,
-                false => moved::keep(self.repository.ids(), pack, number, &stored, &plain)?,
-            };
-            self.push(pack.content(), frame)?;
+            let ids = self.repository.ids();
+            let read = opened.frame(self.repository, number, &mut stored, &mut plain);
+            let frame = read.and_then(|()| match live.contains(&false) {
+                true => living(ids, pack, number, &live, &plain),
+                false => moved::keep(ids, pack, number, &stored, &plain),
+            });
+            match frame {
+                Ok(frame) => self.push(pack.content(), frame)?,
+                Err(error) if error.is_damage() && !is_gone(&error) => {
+                    let slots = (first..).zip(live).filter_map(|(slot, lives)| lives.then_some(slot));
+                    wrong.get_or_insert_with(|| Wrong { slots: BTreeSet::new(), error }).slots.extend(slots);
+                }
+                Err(error) => return Err(error),
+            }
         }
-        Ok(())
+        Ok(wrong)
+    }
+
+    /// Notes those of the slots that are wrong when they are read again; how many were not noted before.
+    fn note_slots(&self, id: PackId, slots: &BTreeSet<u32>) -> Result<u64, Error> {
+        let again = self.repository.confirm_damage(id, slots)?;
+        Ok(self.repository.note_damage(Some(self.session.id()), id, &again.wrong)? as u64)
+    }
+
+    /// Notes a whole pack whose directory can't be read again either; 1 where that was not noted before.
+    fn note_broken(&self, id: PackId) -> Result<u64, Error> {
+        let broken = self.repository.confirm_broken_pack(id)?.unwrap_or(false);
+        Ok(u64::from(broken && self.repository.note_broken_pack(Some(self.session.id()), id)?))
     }
 
     fn push(&mut self, content: Content, frame: EncodedFrame) -> Result<(), Error> {

@@ -181,6 +181,8 @@ pub struct GcReport {
     pub missing: u64,
     /// Packs that can't be read, in whole or in part. They were kept.
     pub damage: Vec<Error>,
+    /// Chunks and map nodes in packs, and whole packs, of which that was noted for the first time. Of what has another copy, that is used from now on.
+    pub noted: u64,
     /// Why nothing was condemned, where that is so: what these reach is not known, and nothing is deleted on doubt.
     pub doubts: Vec<Error>,
 }

@@ -10,7 +10,7 @@ use crate::gc::collection::{self, MAX_PACKS};
 use crate::gc::copy::{Copied, What, copy_live};
 use crate::gc::marking::Marking;
 use crate::gc::segments;
-use crate::gc::sweep::sweep;
+use crate::gc::sweep::{sweep, unname};
 use crate::gc::wait::Waiter;
 use crate::gc::{GcOptions, GcReport, Observer};
 use crate::id::{CollectionId, PackId, SessionId};
@@ -183,8 +183,8 @@ impl Run<'_> {
         }
         if !choice.gone.is_empty() {
             // Of two collectors at once, one may have named again what the other deleted.
-            self.report.copied_bytes +=
-                sweep(repository, self.session.id(), &mut choice.gone, self.observer)?.written_bytes;
+            // No more than that: a pack that is brought back meanwhile is one that nothing names.
+            self.report.copied_bytes += unname(repository, self.session.id(), &choice.gone)?;
         }
         let mut all = choice.dead;
         self.copy((&sized(&choice.sparse, &packs), What::Marked), &mut marking, &mut all)?;
@@ -209,6 +209,7 @@ impl Run<'_> {
     ) -> Result<u64, Error> {
         let copied = copy_live(self.repository, self.session, &mut marking.reached, (packs, what), self.observer)?;
         self.report.damage.extend(copied.damage);
+        self.report.noted += copied.noted;
         self.report.repacked += copied.done.len() as u64;
         condemned.extend(&copied.done);
         Ok(copied.done.len() as u64)
@@ -239,8 +240,7 @@ impl Run<'_> {
         if !waited.waiting.is_empty() {
             self.report.waiting = waited.waiting;
             self.report.doubts.extend(waited.doubt);
-            let collections = collection::list(self.repository.backend(), self.repository.seal())?;
-            self.report.pending = collections.values().map(|packs| packs.len() as u64).sum();
+            self.tell_pending()?;
             return Ok(false);
         }
         let mut marking = marking;
@@ -249,7 +249,15 @@ impl Run<'_> {
             return Ok(again);
         }
         // Other collectors are at it: they will finish.
+        self.tell_pending()?;
         Ok(false)
+    }
+
+    /// Counts what is condemned and still there.
+    fn tell_pending(&mut self) -> Result<(), Error> {
+        let collections = collection::list(self.repository.backend(), self.repository.seal())?;
+        self.report.pending = collections.values().map(|packs| packs.len() as u64).sum();
+        Ok(())
     }
 
     /// None where another collector has moved what was marked: then once more.
@@ -301,12 +309,14 @@ impl Run<'_> {
             let needed = sized(&needed, &there);
             copied = copy_live(repository, self.session, &mut marking.reached, (&needed, What::Marked), self.observer)?;
         }
-        if !copied.gone.is_empty() {
+        self.report.damage.extend(copied.damage);
+        self.report.noted += copied.noted;
+        // Of what was noted just now, the only right copy may be in a pack that is about to go.
+        if !copied.gone.is_empty() || copied.noted > 0 && !skips(Step::NotedDamage) {
             return Ok(None);
         }
         // What can't be read in whole is not deleted.
         let kept: HashSet<PackId> = marking.packs().filter(|id| condemned.contains(id)).collect();
-        self.report.damage.extend(copied.damage);
         let mut doomed: HashSet<PackId> = ours.values().copied().flatten().copied().collect();
         let mut last_resorts = HashSet::new();
         for id in &doomed {

@@ -31,18 +31,7 @@ pub(super) fn sweep(
     observer: &Observer<'_>,
 ) -> Result<Swept, Error> {
     let backend = repository.backend();
-    let mut replacer = Replacer::new(repository, collector, 1);
-    segments::read(repository, &listing::segment_sizes(backend)?, |id, found| match found {
-        Ok((_, packs)) if packs.iter().any(|pack| condemned.contains(&pack.id)) => {
-            replacer.take(id, packs.into_iter().filter(|pack| !condemned.contains(&pack.id)))
-        }
-        Ok(_) => Ok(()),
-        // What it names is not known: it stays, and does no harm.
-        Err(error) if error.is_damage() => Ok(()),
-        Err(error) => Err(error),
-    })?;
-    let written_bytes = replacer.finish()?.written_bytes;
-    repository.forget_index();
+    let written_bytes = unname(repository, collector, condemned)?;
     repository.forget_packs();
     let sorted: BTreeSet<PackId> = condemned.iter().copied().collect();
     let mut locked = HashMap::new();
@@ -59,4 +48,22 @@ pub(super) fn sweep(
     }
     damage::remove_notes(backend, condemned)?;
     Ok(Swept { written_bytes, locked })
+}
+
+/// Replaces the segments that name packs by ones that do not; the bytes of these.
+pub(super) fn unname(repository: &Repository, collector: SessionId, packs: &HashSet<PackId>) -> Result<u64, Error> {
+    let backend = repository.backend();
+    let mut replacer = Replacer::new(repository, collector, 1);
+    segments::read(repository, &listing::segment_sizes(backend)?, |id, found| match found {
+        Ok((_, named)) if named.iter().any(|pack| packs.contains(&pack.id)) => {
+            replacer.take(id, named.into_iter().filter(|pack| !packs.contains(&pack.id)))
+        }
+        Ok(_) => Ok(()),
+        // What it names is not known: it stays, and does no harm.
+        Err(error) if error.is_damage() => Ok(()),
+        Err(error) => Err(error),
+    })?;
+    let written_bytes = replacer.finish()?.written_bytes;
+    repository.forget_index();
+    Ok(written_bytes)
 }

@@ -178,7 +178,11 @@ impl Waiter<'_> {
     }
 
     /// Removes what sessions and collectors that are gone have left: announcements of sessions that were declared ended, and
-    /// fences around sessions that have ended.
+    /// fences around these.
+    ///
+    /// A fence around a session that was not declared ended is its collector's alone. That may have looked for the session's record before this was put,
+    /// and go on to declare it ended: until then, nothing but its fence tells the session, which looks once more after its record. So where a collector
+    /// was killed between its fence and its verdict, the fence stays, until the session has no record and can be declared ended, too.
     pub fn tidy(&self) -> Result<(), Error> {
         let backend = self.repository.backend();
         let buried = fence::tombstones(backend)?;
@@ -187,10 +191,24 @@ impl Waiter<'_> {
         for session in sessions.values().filter(|session| session.ended || buried.contains(&session.id)) {
             self.remove(session)?;
         }
-        for (session, by) in fence::fences(backend)? {
-            if buried.contains(&session) || !sessions.contains_key(&session) {
-                backend.discard(&layout::fence(session, by)?)?;
+        let (over, open): (Vec<_>, Vec<_>) =
+            fence::fences(backend)?.into_iter().partition(|(session, _)| buried.contains(session));
+        over.into_iter()
+            .try_for_each(|(session, by)| Ok::<_, Error>(backend.discard(&layout::fence(session, by)?)?))?;
+        let left: Vec<_> = open.into_iter().filter(|(session, _)| !sessions.contains_key(session)).collect();
+        if left.is_empty() {
+            return Ok(());
+        }
+        // The records of sessions that are not listed any more are shown after this.
+        self.settle(2);
+        let Ok(writers) = self.writers_of_records()? else { return Ok(()) };
+        for (session, by) in left {
+            if !writers.contains(&session) {
+                self.collector().bury(session, self.repository.clock().now())?;
+            } else if !skips(Step::OthersFences) {
+                continue;
             }
+            backend.discard(&layout::fence(session, by)?)?;
         }
         Ok(())
     }

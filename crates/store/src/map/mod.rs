@@ -19,7 +19,7 @@ mod walk;
 
 pub use builder::MapBuilder;
 pub use node::{Item, Node, Shape};
-pub use walk::{Leaf, MapLeaves, Piece, PieceContent, node_span};
+pub use walk::{Leaf, MapLeaves, Piece, PieceContent, UnreadableNode, node_span};
 
 /// Positions in a node of a fixed map, and the mean in one of a variable map.
 pub const FAN_OUT: u64 = 1024;

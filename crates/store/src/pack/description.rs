@@ -68,7 +68,7 @@ impl Description {
         let object = name.as_str();
         let missing = |error: cinderblock_backend::Error| match error.is_not_found() {
             true => Error::PackMissing { pack: id },
-            false => error.into(),
+            false => Error::of_read(name, 0, error),
         };
         let mut beginning = vec![0; beginning_bytes];
         let (tail, read) = match backend.requests_in_flight() {

@@ -81,7 +81,8 @@ impl PackReader {
         let mut key = None;
         if seal.is_sealed() {
             let mut beginning = vec![0; seal.beginning_bytes()];
-            backend.read_into(&name, 0, &mut beginning)?;
+            let read = backend.read_into(&name, 0, &mut beginning);
+            read.map_err(|error| Error::of_read(&name, 0, error))?;
             Header::decode(name.as_str(), &beginning, seal.accepts())?;
             key = seal.key_of(name.as_str(), &beginning)?;
         }
@@ -163,8 +164,11 @@ impl PackReader {
         Ok(DecodedFrame { stored, plain })
     }
 
-    /// Where a frame stands in the pack.
-    pub(crate) fn range_of(&self, number: u32) -> Result<Range<u64>, Error> {
+    /// Where a frame stands in the pack: bytes of the object.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] where there is no such frame.
+    pub fn range_of(&self, number: u32) -> Result<Range<u64>, Error> {
         let range = self.directory.frame_range(number);
         range.ok_or_else(|| Error::damaged(&self.name, 0, format!("there is no frame {number}")))
     }

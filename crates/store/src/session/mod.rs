@@ -9,16 +9,18 @@
 
 pub(crate) mod announcement;
 mod ending;
+mod pending;
 mod strays;
 #[cfg(test)]
 mod tests;
 
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use announcement::{Announcement, Role, SessionInfo};
+use pending::Pending;
 
 use crate::error::Error;
 use crate::fence;
@@ -29,16 +31,10 @@ use crate::pack::{Content, FinishedPack, PackBuilder};
 use crate::record::Record;
 use crate::repository::{Location, Repository};
 use crate::sabotage::{Step, skips};
-use crate::segment::{self, PackSummary, SEGMENT_MAX_PACKS, SEGMENT_TARGET_BYTES};
+use crate::segment::{self, PackSummary};
 
 /// How often a session gives a sign of life: every 5 minutes, or less often where listings take long to show one.
 const RENEW_AFTER: Duration = Duration::from_secs(300);
-
-#[derive(Debug, Default)]
-struct Pending {
-    packs: Vec<PackSummary>,
-    bytes: usize,
-}
 
 /// A session of writing. Its methods may be called from several threads. Dropped without a commit, it leaves no backup.
 #[derive(Debug)]
@@ -50,6 +46,8 @@ pub struct Session<'r> {
     condemned: HashSet<PackId>,
     /// Packs that are stored but in no segment yet.
     pending: Mutex<Pending>,
+    /// Segments that were written.
+    segments: AtomicU32,
     stored_bytes: AtomicU64,
     /// Packs that it has stored.
     stored: Mutex<Vec<PackId>>,
@@ -93,6 +91,7 @@ impl Repository {
             announced: Mutex::new(announcement),
             condemned: HashSet::new(),
             pending: Mutex::default(),
+            segments: AtomicU32::new(0),
             stored_bytes: AtomicU64::new(0),
             stored: Mutex::default(),
             left: AtomicBool::new(false),
@@ -246,20 +245,22 @@ impl<'r> Session<'r> {
         }
         // Only now that it is durable: whichever thread writes the segment names no other.
         let summary = PackSummary::of_finished(pack);
-        let full = {
-            let mut pending = self.pending();
-            pending.bytes += summary.encoded_bytes();
-            pending.packs.push(summary);
-            (pending.bytes >= SEGMENT_TARGET_BYTES || pending.packs.len() >= SEGMENT_MAX_PACKS)
-                .then(|| std::mem::take(&mut *pending))
-        };
+        let full = self.take_pending(summary);
         match full {
             Some(full) => {
-                let chunks = full.packs.iter().flat_map(|pack| pack.lists.ids.iter().copied()).collect();
+                let chunks = full.chunks();
                 self.write_segment(full).map(|()| Some(chunks))
             }
             None => Ok(None),
         }
+    }
+
+    /// Adds a stored pack to those that no segment names yet; all of these, if it is time for one.
+    fn take_pending(&self, summary: PackSummary) -> Option<Pending> {
+        let now = self.repository.clock().now();
+        let mut pending = self.pending();
+        pending.add(summary, now);
+        pending.is_due(self.segments.load(Ordering::Relaxed), now).then(|| std::mem::take(&mut *pending))
     }
 
     fn write_segment(&self, pending: Pending) -> Result<(), Error> {
@@ -269,14 +270,13 @@ impl<'r> Session<'r> {
         match segment::write(&*self.repository.backend, self.repository.seal(), self.id, &pending.packs) {
             Ok((_, bytes)) => {
                 self.stored_bytes.fetch_add(bytes, Ordering::Relaxed);
+                self.segments.fetch_add(1, Ordering::Relaxed);
                 self.repository.forget_index();
                 Ok(())
             }
             Err(error) => {
                 // Not forgotten: a record must not be committed before a segment names its packs.
-                let mut kept = self.pending();
-                kept.bytes += pending.bytes;
-                kept.packs.extend(pending.packs);
+                self.pending().take_back(pending);
                 Err(error)
             }
         }

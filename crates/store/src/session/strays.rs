@@ -6,7 +6,7 @@ use super::Session;
 use crate::error::Error;
 use crate::id::PackId;
 use crate::pack::PackReader;
-use crate::segment::{PackSummary, SEGMENT_MAX_PACKS, SEGMENT_TARGET_BYTES};
+use crate::segment::PackSummary;
 
 impl Session<'_> {
     /// Takes in packs that no segment names, such as a writer that was killed has left: they are named by a segment of this session,
@@ -29,14 +29,7 @@ impl Session<'_> {
                 Err(error) => return Err(error),
             };
             adopted += 1;
-            let mut pending = self.pending();
-            pending.bytes += summary.encoded_bytes();
-            pending.packs.push(summary);
-            let full = pending.bytes >= SEGMENT_TARGET_BYTES || pending.packs.len() >= SEGMENT_MAX_PACKS;
-            drop(pending);
-            if full {
-                self.flush()?;
-            }
+            self.take_pending(summary).map_or(Ok(()), |full| self.write_segment(full))?;
         }
         self.flush()?;
         Ok(adopted)

@@ -1,6 +1,6 @@
 //! One run: who takes part, and what is checked in the end.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::Duration;
 
 use cinderblock_backend::Backend;
@@ -12,6 +12,7 @@ use super::model::{CHUNK, Model};
 use super::plot::Plot;
 use super::repairer::repair;
 use crate::error::Error;
+use crate::fence;
 use crate::gc::{GcOptions, Observer};
 use crate::id::PackId;
 use crate::layout;
@@ -174,18 +175,26 @@ fn check_backups(simulation: &Simulation, model: &Model) -> Result<(), String> {
 fn find_dead(simulation: &Simulation) -> Result<Option<String>, Error> {
     let backend = simulation.calm_view();
     let repository = open(backend.clone(), None)?;
-    let mut reached = Reached::default();
+    let (mut reached, mut writers) = (Reached::default(), HashSet::new());
     for (volume, id) in repository.backups(None)? {
-        repository.reach(&repository.record(&volume, id)?, &mut reached)?;
+        let record = repository.record(&volume, id)?;
+        repository.reach(&record, &mut reached)?;
+        writers.insert(record.session);
     }
     let live: BTreeSet<PackId> = reached.packs().collect();
     let packs: BTreeSet<PackId> = listing::packs::<BTreeMap<_, u64>>(&*backend)?.into_keys().collect();
     if let Some(dead) = packs.difference(&live).next() {
         return Ok(Some(format!("pack {dead} is dead and still there")));
     }
-    for prefix in [layout::SESSIONS, layout::COLLECTIONS, layout::FENCES] {
+    for prefix in [layout::SESSIONS, layout::COLLECTIONS] {
         if let Some(object) = listing::any(&*backend, prefix)? {
             return Ok(Some(format!("{object} is left")));
+        }
+    }
+    // Of a collector that was killed between its fence and its verdict, which nobody else may take back.
+    for (session, by) in fence::fences(&*backend)? {
+        if !writers.contains(&session) {
+            return Ok(Some(format!("the fence of collector {by} around session {session} is left")));
         }
     }
     let mut stale = None;

@@ -14,6 +14,12 @@ use crate::engine::Control;
 use crate::error::Error;
 use crate::volume::BackupVolume;
 
+/// Whether a read of a volume failed for want of these bytes alone: the volume ends before them, or its disk can't read them.
+fn is_lost(error: &std::io::Error) -> bool {
+    let errno = rustix::io::Errno::from_io_error(error);
+    error.kind() == std::io::ErrorKind::UnexpectedEof || errno == Some(rustix::io::Errno::IO)
+}
+
 /// A writer that stores again what was found; without a session it only counts.
 pub(super) struct Healer<'a> {
     session: Option<&'a Session<'a>>,
@@ -173,20 +179,32 @@ impl<'a> Healer<'a> {
             buffer.resize(length, 0);
             match file.read_exact_at(&mut buffer, offset) {
                 Ok(()) if repository.ids().chunk(&buffer) == id => self.push(Content::Data, id, &buffer)?,
-                Err(error) if error.kind() != std::io::ErrorKind::UnexpectedEof => return Err(failed(offset)(error)),
-                _ => {}
+                // Also where the volume ends before it, or its disk can't read it: the chunk may be elsewhere.
+                Ok(()) => {}
+                Err(error) if is_lost(&error) => {}
+                Err(error) => return Err(failed(offset)(error)),
             }
         }
-        let mut offset = 0;
+        let (mut offset, mut skipped) = (0, false);
         while lacks(&self.healed) {
             control.cancel.check(false)?;
             buffer.resize(repository.descriptor().chunk_size.bytes() as usize, 0);
             let mut filled = 0;
             while let Some(rest) = buffer.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-                match file.read_at(rest, offset + filled as u64).map_err(failed(offset))? {
-                    0 => break,
-                    read => filled += read,
+                match file.read_at(rest, offset + filled as u64) {
+                    Ok(0) => break,
+                    Ok(read) => filled += read,
+                    // What follows the bad sector is on the grid again.
+                    Err(error) if is_lost(&error) => {
+                        skipped = true;
+                        break;
+                    }
+                    Err(error) => return Err(failed(offset)(error)),
                 }
+            }
+            if std::mem::take(&mut skipped) {
+                offset += buffer.len() as u64;
+                continue;
             }
             buffer.truncate(filled);
             if buffer.is_empty() {

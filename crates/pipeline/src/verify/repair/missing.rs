@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use cinderblock_chunker::Extent;
-use cinderblock_store::map::PieceContent;
+use cinderblock_store::map::{PieceContent, UnreadableNode};
 use cinderblock_store::{BackupId, ChunkId, Error as StoreError, Repository, Session, VolumeId};
 
 use crate::engine::Control;
@@ -13,6 +13,12 @@ use crate::verify::{add_extent, merged, store};
 
 /// Places in volumes that are remembered of each chunk that is wanted.
 const MAX_PLACES: usize = 4;
+
+fn is_anywhere(repository: &Repository, id: ChunkId) -> Result<bool, StoreError> {
+    let mut found = false;
+    repository.search(&HashSet::from([id]), &mut |_, _| found = true)?;
+    Ok(found)
+}
 
 /// What backups lack.
 #[derive(Debug, Default)]
@@ -44,6 +50,8 @@ impl Missing {
         let mut places = Vec::new();
         // Whether any copy is there that is not known to be damaged.
         let mut searched: HashMap<ChunkId, bool> = HashMap::new();
+        // Nodes that were looked for.
+        let mut sought: HashSet<ChunkId> = HashSet::new();
         for (volume, id) in backups {
             let mut lacking = Lacking {
                 damaged: DamagedBackup { volume: volume.clone(), id: *id, reason: None, lost: vec![] },
@@ -60,12 +68,25 @@ impl Missing {
                 Err(error) => return Err(store(error)),
             };
             let mut lost: Vec<Extent> = Vec::new();
-            for leaf in repository.leaves(&record, 0..record.volume_bytes) {
+            let mut position = 0;
+            let mut leaves = repository.leaves(&record, 0..record.volume_bytes);
+            while let Some(leaf) = leaves.next() {
                 control.cancel.check(false)?;
                 let leaf = match leaf {
-                    Ok(leaf) => leaf,
+                    Ok(leaf) => {
+                        position = leaf.offset + leaf.length;
+                        leaf
+                    }
                     Err(unreadable) if !unreadable.error.is_damage() => return Err(unreadable.error.into()),
+                    // A collector may have moved it, and the index not know yet: looking for it loads the directory that has it.
+                    Err(UnreadableNode { error: StoreError::ChunkMissing { id }, .. })
+                        if sought.insert(id) && is_anywhere(repository, id)? =>
+                    {
+                        leaves = repository.leaves(&record, position..record.volume_bytes);
+                        continue;
+                    }
                     Err(unreadable) => {
+                        position = unreadable.offset + unreadable.length;
                         if let StoreError::ChunkMissing { id } = unreadable.error {
                             missing.nodes.insert(id);
                         }

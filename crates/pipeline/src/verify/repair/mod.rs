@@ -1,6 +1,5 @@
 //! Repair: noting what is damaged, and storing again what can be had from elsewhere.
 
-mod confirmation;
 mod heal;
 mod missing;
 
@@ -169,7 +168,11 @@ impl Engine {
         for (pack, slots) in slots {
             control.cancel.check(false)?;
             session.map_or(Ok(()), Session::stay)?;
-            let again = confirmation::wrong_slots(repository, pack, &slots)?;
+            let again = match repository.confirm_damage(pack, &slots) {
+                // A collector was quicker.
+                Err(StoreError::PackMissing { .. }) => continue,
+                again => again?,
+            };
             report.right_again += again.right;
             if again.unread > 0 {
                 unread.insert(pack);
@@ -179,7 +182,7 @@ impl Engine {
         for pack in broken.iter().copied() {
             control.cancel.check(false)?;
             session.map_or(Ok(()), Session::stay)?;
-            match confirmation::is_broken(repository, pack)? {
+            match repository.confirm_broken_pack(pack)? {
                 Some(true) => report.broken_packs += u64::from(repository.note_broken_pack(writer, pack)?),
                 Some(false) => report.right_again += 1,
                 None => {}

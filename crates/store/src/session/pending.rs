@@ -1,0 +1,52 @@
+//! [`Pending`]: packs that are stored, and that no segment names yet.
+
+use std::time::Duration;
+
+use crate::id::ChunkId;
+use crate::segment::{PackSummary, SEGMENT_MAX_PACKS, SEGMENT_TARGET_BYTES};
+use crate::time::Timestamp;
+
+/// After so long, a segment names what is stored, however little: on a slow line, a pack may be minutes of work.
+const NAME_AFTER: Duration = Duration::from_secs(60);
+
+/// Packs that a session's first segment names; each further one names twice as many, up to [`SEGMENT_MAX_PACKS`].
+const FIRST_SEGMENT_PACKS: usize = 4;
+
+/// Packs that are stored, and that no segment names yet. If the process is killed, the next backup does not find them.
+#[derive(Debug, Default)]
+pub(super) struct Pending {
+    pub packs: Vec<PackSummary>,
+    bytes: usize,
+    /// When the first of them was stored.
+    since: Option<Timestamp>,
+}
+
+impl Pending {
+    pub fn add(&mut self, pack: PackSummary, now: Timestamp) {
+        self.bytes += pack.encoded_bytes();
+        self.packs.push(pack);
+        self.since.get_or_insert(now);
+    }
+
+    /// Takes back what could not be named.
+    pub fn take_back(&mut self, earlier: Self) {
+        self.bytes += earlier.bytes;
+        self.packs.extend(earlier.packs);
+        self.since = earlier.since.or(self.since);
+    }
+
+    /// The chunks of all of them.
+    pub fn chunks(&self) -> Vec<ChunkId> {
+        self.packs.iter().flat_map(|pack| pack.lists.ids.iter().copied()).collect()
+    }
+
+    /// Whether it is time for a segment, after so many of the session. The first ones come early, so that of a killed session no more is lost than some
+    /// packs, or as much as is kept.
+    pub fn is_due(&self, written: u32, now: Timestamp) -> bool {
+        let doubled = 2_usize.saturating_pow(written).saturating_mul(FIRST_SEGMENT_PACKS);
+        let age = self.since.map_or(0, |since| now.microseconds().saturating_sub(since.microseconds()));
+        self.packs.len() >= doubled.min(SEGMENT_MAX_PACKS)
+            || self.bytes >= SEGMENT_TARGET_BYTES
+            || u128::from(age.unsigned_abs()) >= NAME_AFTER.as_micros()
+    }
+}
