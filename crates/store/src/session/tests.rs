@@ -193,3 +193,62 @@ fn credentials_that_may_not_delete_make_no_backup_fail() -> Result<(), Error> {
     assert!(repository.deletes_refused() && repository.sessions()?[0].ended);
     Ok(())
 }
+
+/// Two collectors gave up on a writer. The first had looked for its record before that was put, and stood still before its verdict; the second saw the record,
+/// and took the fences of both away. The writer found none and reported a backup, which the first one's tombstone made void.
+#[test]
+fn a_fence_is_its_collectors_alone() -> Result<(), Error> {
+    let storage = Arc::new(Memory::new());
+    Repository::create(&*storage, ChunkSize::MINIMUM)?;
+    let caches = [tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder")];
+    let faulty = Arc::new(Faulty::new(storage.clone()));
+    let writer = Repository::open(faulty.clone(), &OpenOptions::new(caches[0].path()))?;
+    let second = &Repository::open(storage.clone(), &OpenOptions::new(caches[1].path()))?;
+    let session = writer.start_session("backup")?;
+    let id = session.id();
+    let first = SessionId::from_bytes([7; 16]);
+    let first = move || Collector { backend: second.backend(), seal: second.seal(), session: first };
+
+    std::thread::scope(|threads| {
+        let (asked, steps) = std::sync::mpsc::channel();
+        let (done, go_on) = std::sync::mpsc::channel();
+        // The writer stands still before its record is put, and before it looks for fences after that.
+        let (go_on, looks) = (Mutex::new(go_on), AtomicU32::new(0));
+        faulty.add(Rule::any().when(move |request| {
+            let looks_now = request.kind == Kind::List && request.name.starts_with("fences/");
+            let number = looks.fetch_add(u32::from(looks_now), Ordering::Relaxed);
+            let puts_record = request.kind == Kind::Put && request.name.starts_with("backups/");
+            if puts_record || looks_now && number == 1 {
+                asked.send(puts_record).expect("somebody waits for it");
+                go_on.lock().expect("one at a time").recv().expect("an answer");
+            }
+            false
+        }));
+        let others = threads.spawn(move || {
+            for puts_record in steps.iter().take(2) {
+                if puts_record {
+                    first().fence(id, second.now())?;
+                } else {
+                    let options =
+                        GcOptions { grace: Duration::ZERO, fence_after: Duration::ZERO, ..GcOptions::default() };
+                    second.collect_garbage(&options, &Observer::new(&|_| true))?;
+                }
+                done.send(()).expect("the writer waits for it");
+            }
+            // It saw no record when it looked.
+            first().bury(id, second.now())?;
+            first().lift(id)?;
+            Ok::<_, Error>(())
+        });
+        let mut record = record(&session)?;
+        let committed = session.commit(&mut record);
+        others.join().expect("no panic")?;
+        assert!(matches!(committed, Err(Error::Fenced { .. })), "{committed:?}");
+        Ok::<_, Error>(())
+    })?;
+    assert!(fence::is_buried(&*storage, id)?);
+    // What the first collector left goes with the next collection.
+    collect(&writer)?;
+    assert_eq!(listing::any(&*storage, layout::FENCES)?, None);
+    Ok(())
+}
