@@ -5,7 +5,7 @@ mod grid;
 mod scene;
 
 use cinderblock_backend::ObjectName;
-use grid::meet;
+use grid::{gather, kinds, meet};
 use scene::command::{Command, Props, run};
 use scene::full::Kind;
 use scene::{Scene, bytes_of, objects, overwrite};
@@ -21,6 +21,7 @@ macro_rules! meets_every_command {
         fn every_kind_has_its_test() {
             let tested = [$(Kind::$kind),*];
             assert!(Kind::ALL.iter().all(|kind| tested.contains(kind)));
+            kinds::check(&tested);
         }
     };
 }
@@ -38,6 +39,13 @@ meets_every_command! {
     a_damaged_fence: Fence,
     a_damaged_tombstone: Tombstone,
     a_damaged_damage_note: Note,
+    a_damaged_cursor: Cursor,
+    a_damaged_end_of_a_session: Ended,
+}
+
+#[test]
+fn small_packs_are_gathered_around_damage() {
+    gather::check();
 }
 
 /// Backups went into a repository whose descriptor somebody had mixed up with another's. They belonged to nobody once it was put right.

@@ -47,7 +47,7 @@ pub fn expected(kind: Kind, form: &Form, command: Command) -> Expected {
     let missing = *form == Form::Missing;
     if !evident && !missing && !is_other_repository(kind, form) {
         // What it ought to note is found again where all data are read.
-        let is_read = matches!(command, C::VerifyData | C::Gc);
+        let is_read = matches!(command, C::VerifyData | C::VerifyShare | C::Gc);
         return if kind == Kind::Note && is_read && *form != Form::Intact { Anything } else { Nothing };
     }
     match (kind, command) {
@@ -58,39 +58,45 @@ pub fn expected(kind: Kind, form: &Form, command: Command) -> Expected {
         (Kind::Descriptor, _) if !evident => Something,
         (Kind::Descriptor, _) => Name,
 
-        (Kind::DataPack, C::Verify | C::Stats | C::Gc) if is_in_frames(form) => Anything,
-        (Kind::DataPack, C::Restore | C::Verify | C::VerifyData | C::Copy) => Name,
-        (Kind::DataPack, C::Gc) if !missing => Name,
-        (Kind::DataPack, C::Gc | C::Stats) => Something,
+        (Kind::DataPack, C::Verify | C::Stats | C::Gc | C::GcDryRun) if is_in_frames(form) => Anything,
+        (Kind::DataPack, C::Restore | C::Verify | C::VerifyData | C::VerifyShare | C::Copy) => Name,
+        (Kind::DataPack, C::Gc | C::GcDryRun) if !missing => Name,
+        (Kind::DataPack, C::Gc | C::GcDryRun | C::Stats | C::RepairDryRun) => Something,
 
-        (Kind::MapPack, C::Restore | C::Verify | C::VerifyData | C::Copy) => Name,
-        (Kind::MapPack, C::Gc | C::Stats) => Something,
+        (Kind::MapPack, C::Restore | C::Verify | C::VerifyData | C::VerifyShare | C::Copy) => Name,
+        (Kind::MapPack, C::Gc | C::GcDryRun | C::Stats | C::RepairDryRun) => Something,
 
         // It is made anew of the packs wherever it is needed.
-        (Kind::Segment, C::Verify | C::VerifyData | C::RebuildIndex | C::Gc) if !missing => Name,
+        (Kind::Segment, C::Verify | C::VerifyData | C::VerifyShare | C::RebuildIndex) if !missing => Name,
+        (Kind::Segment, C::Gc | C::GcDryRun) if !missing => Name,
 
         // Without its record there is no backup.
         (Kind::Record, C::Restore | C::Protect) if missing => Name,
         (Kind::Record, _) if missing => Nothing,
         (Kind::Record, C::Stats) => Something,
-        (Kind::Record, C::List | C::Restore | C::Verify | C::VerifyData | C::Gc | C::Prune | C::Copy | C::Repair) => {
-            Name
-        }
+        (Kind::Record, C::List | C::Restore | C::Verify | C::VerifyData | C::VerifyShare | C::Prune | C::Copy) => Name,
+        (Kind::Record, C::Gc | C::GcDryRun | C::Repair | C::RepairDryRun) => Name,
 
         (Kind::Session, C::Sessions) if !missing => Name,
 
         (Kind::Mark, C::List | C::Prune | C::Delete) if !missing => Name,
 
         // Who needs to know what is condemned.
-        (Kind::Collection, C::Backup | C::Gc | C::Repair) if !missing => Name,
+        (Kind::Collection, C::Backup | C::Gc | C::GcDryRun | C::Repair) if !missing => Name,
 
         // That it is there is all that counts. Without it X is a backup that lacks everything.
         (Kind::Tombstone, _) if missing => Anything,
 
-        (Kind::Note, C::Gc) if missing => Anything,
-        (Kind::Note, C::Gc) => Name,
+        (Kind::Note, C::Gc | C::GcDryRun) if missing => Anything,
+        (Kind::Note, C::Gc | C::GcDryRun) => Name,
         // It is found again.
-        (Kind::Note, C::VerifyData) => Name,
+        (Kind::Note, C::VerifyData | C::VerifyShare) => Name,
+        // A dry run finds it again, too, and does not replace it.
+        (Kind::Note, C::RepairDryRun) if !missing => Name,
+
+        // What it remembered is read again.
+        (Kind::Cursor, C::VerifyShare) if !missing => Name,
+        // Nor does anybody tell of a session's end that can't be read: it is none.
         _ => Nothing,
     }
 }
@@ -141,6 +147,14 @@ pub fn may_remove(command: Command, name: &str, removed: &[String]) -> bool {
         Command::Prune | Command::Delete => of_removed && below(&["backups/", "marks/"]),
         Command::Protect => below(&["marks/"]),
         Command::Repair => below(&["index/", "damage/"]),
+        // Where scrubs have come that are not as far as this one.
+        Command::VerifyShare => below(&["scrub/"]),
         _ => false,
     }
+}
+
+/// Whether a command that only reads may leave an object of this name.
+pub fn may_add(command: Command, name: &str) -> bool {
+    // Who has to make the index anew names the packs again that a lost segment named.
+    name.starts_with("index/") || command == Command::VerifyShare && name.starts_with("scrub/")
 }

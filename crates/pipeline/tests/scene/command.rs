@@ -5,12 +5,13 @@ use std::sync::Arc;
 use cinderblock_backend::{Backend, Memory};
 use cinderblock_chunker::ChunkSize;
 use cinderblock_pipeline::{Control, ReadData, RepairOptions, VerifyOptions};
+use cinderblock_store::gc::GcOptions;
 use cinderblock_store::retention::{Candidate, Policy};
 use cinderblock_store::{BackupId, Error, Repository, VolumeId};
 use jiff::tz::TimeZone;
 
 use super::image::Image;
-use super::{Backup, CHUNK, ENGINE, Host, IN_THREE_DAYS, NOW, Scene, whole_text};
+use super::{Backup, CHUNK, ENGINE, Host, IN_THREE_DAYS, NOW, Scene, eager, whole_text};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Command {
@@ -21,6 +22,10 @@ pub enum Command {
     VerifyData,
     Sessions,
     Stats,
+    /// `verify --read-data=100`: of all data, as a share, which it remembers.
+    VerifyShare,
+    GcDryRun,
+    RepairDryRun,
     RebuildIndex,
     /// An incremental backup.
     Backup,
@@ -35,13 +40,16 @@ pub enum Command {
 }
 
 impl Command {
-    pub const ALL: [Command; 14] = [
+    pub const ALL: [Command; 17] = [
         Command::List,
         Command::Restore,
         Command::Verify,
         Command::VerifyData,
         Command::Sessions,
         Command::Stats,
+        Command::VerifyShare,
+        Command::GcDryRun,
+        Command::RepairDryRun,
         Command::RebuildIndex,
         Command::Backup,
         Command::Gc,
@@ -52,7 +60,7 @@ impl Command {
         Command::Repair,
     ];
 
-    /// Whether it changes nothing in the repository.
+    /// Whether it changes nothing in the repository, but what it remembers of its own reading.
     pub fn only_reads(self) -> bool {
         self < Command::RebuildIndex || self == Command::Copy
     }
@@ -150,14 +158,19 @@ pub fn perform(
                 answer.told.extend(host.restore(backup).err().map(|error| format!("{}: {error}", backup.name)));
             }
         }
-        Command::Verify | Command::VerifyData => {
-            let read_data = if command == Command::VerifyData { ReadData::All } else { ReadData::default() };
+        Command::Verify | Command::VerifyData | Command::VerifyShare => {
+            let read_data = match command {
+                Command::Verify => ReadData::No,
+                Command::VerifyData => ReadData::All,
+                _ => ReadData::Share("100".parse().expect("a share")),
+            };
             let options = VerifyOptions { backups: None, read_data };
             let report = ENGINE.verify(repository, &options, &control)?;
             let objects =
                 report.damaged_objects.iter().map(|damaged| format!("{}: {}", damaged.object, damaged.reason));
             answer.told.extend(objects);
             answer.told.extend(report.damaged_backups.iter().map(|damaged| format!("{damaged:?}")));
+            answer.told.extend(report.sample.into_iter().flat_map(|sample| sample.forgotten));
         }
         Command::Sessions => {
             let sessions = repository.sessions()?;
@@ -177,8 +190,9 @@ pub fn perform(
             let (volume, id) = (record.volume, record.id);
             answer.made = Some(Backup { name: "the new one", volume, id, image: props.next.clone() });
         }
-        Command::Gc => {
-            let report = host.collect_garbage()?;
+        Command::Gc | Command::GcDryRun => {
+            let dry_run = command == Command::GcDryRun;
+            let report = host.collect_garbage_with(&GcOptions { dry_run, ..eager() })?;
             answer.told.extend(report.damage.iter().chain(&report.doubts).map(|error| whole_text(error)));
             answer.told.extend((report.missing > 0).then(|| format!("{} chunks are missing", report.missing)));
             assert!(report.doubts.is_empty() || report.deleted == 0, "something was deleted on doubt: {report:?}");
@@ -204,11 +218,13 @@ pub fn perform(
             };
             copy(host, &target, answer)?;
         }
-        Command::Repair => {
+        Command::Repair | Command::RepairDryRun => {
+            let dry_run = command == Command::RepairDryRun;
             let replica = Host::open(props.replica.clone(), NOW)?;
-            let options = RepairOptions { read_data: true, ..RepairOptions::default() };
+            let options = RepairOptions { read_data: true, dry_run, ..RepairOptions::default() };
             let report = ENGINE.repair(repository, Some(&replica.repository), &options, &control)?;
             answer.told.extend(report.damaged_backups.iter().map(|damaged| format!("{damaged:?}")));
+            answer.told.extend(report.unreadable_notes);
         }
     }
     Ok(())

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use cinderblock_backend::{Faulty, Kind as Operation, Memory, ObjectName, Rule};
-use cinderblock_pipeline::{Control, RepairOptions};
+use cinderblock_backend::{AppendOnly, Faulty, Kind as Operation, Memory, ObjectName, Rule};
+use cinderblock_pipeline::{Control, ReadData, RepairOptions, VerifyOptions};
 use cinderblock_store::pack::Content;
 use cinderblock_store::pack::frame::{self, Compression, FrameChunk};
 use cinderblock_store::{ChunkId, PackId, Session, Timestamp};
@@ -38,10 +38,14 @@ pub enum Kind {
     Tombstone,
     /// Of a chunk of H, which was stored again.
     Note,
+    /// How far two scrubs have come.
+    Cursor,
+    /// Of a session that could not remove its announcement.
+    Ended,
 }
 
 impl Kind {
-    pub const ALL: [Kind; 12] = [
+    pub const ALL: [Kind; 14] = [
         Kind::Descriptor,
         Kind::DataPack,
         Kind::MapPack,
@@ -54,6 +58,8 @@ impl Kind {
         Kind::Fence,
         Kind::Tombstone,
         Kind::Note,
+        Kind::Cursor,
+        Kind::Ended,
     ];
 }
 
@@ -91,7 +97,9 @@ impl Full {
         full.condemn();
         full.note_damage();
         full.fence();
+        full.end_sessions();
         full.protect();
+        full.scrub();
         full.replica = full.scene.replica();
         full.find_what_was_made_first();
         full
@@ -202,6 +210,36 @@ impl Full {
         let fences = objects(&*self.storage(), "fences/");
         assert_eq!(fences.len(), 2);
         self.put(Kind::Fence, &fences[0], Some(&fences[1]), None);
+    }
+
+    /// Two sessions end where they can't delete.
+    fn end_sessions(&mut self) {
+        let storage = Arc::new(AppendOnly::new(self.storage()));
+        let host = Host::open(storage, NOW).expect("the repository can be opened");
+        let names = ["one that can't delete", "another one"].map(|activity| {
+            let session = host.repository.start_session(activity).expect("a session");
+            ObjectName::new(format!("sessions/{}/ended", session.id())).expect("a name")
+        });
+        self.put(Kind::Ended, &names[0], Some(&names[1]), None);
+    }
+
+    /// Two scrubs read a part each.
+    fn scrub(&mut self) {
+        let run = |storage: Arc<Memory>| {
+            let host = Host::open(storage.clone(), NOW).expect("the repository can be opened");
+            let read_data = ReadData::Share("10".parse().expect("a share"));
+            let options = VerifyOptions { backups: None, read_data };
+            let report = ENGINE.verify(&host.repository, &options, &Control::default()).expect("a verification");
+            assert!(report.is_clean() && report.sample.is_some_and(|sample| !sample.round_ended));
+            only(&objects(&*storage, "scrub/").iter().collect::<Vec<_>>()).clone()
+        };
+        let elsewhere = self.scene.fork();
+        let other = run(elsewhere.clone());
+        let first = run(self.storage());
+        let older = self.get(&first);
+        let name = run(self.storage());
+        self.put(Kind::Cursor, &name, None, Some(older));
+        self.victims.get_mut(&Kind::Cursor).unwrap().other = bytes_of(&*elsewhere, &other);
     }
 
     /// A's protection was to end once, and then not any more.

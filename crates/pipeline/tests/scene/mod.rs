@@ -111,11 +111,18 @@ impl Host {
         Ok(())
     }
 
-    /// With packs repacked that are dead by a tenth, and without patience.
     pub fn collect_garbage(&self) -> Result<GcReport, Error> {
-        let options = GcOptions { repack_below: 90, grace: Duration::ZERO, ..GcOptions::default() };
-        self.repository.collect_garbage(&options, &Observer::new(&|_| true))
+        self.collect_garbage_with(&eager())
     }
+
+    pub fn collect_garbage_with(&self, options: &GcOptions) -> Result<GcReport, Error> {
+        self.repository.collect_garbage(options, &Observer::new(&|_| true))
+    }
+}
+
+/// With packs repacked that are dead by a tenth, and without patience.
+pub fn eager() -> GcOptions {
+    GcOptions { repack_below: 90, grace: Duration::ZERO, ..GcOptions::default() }
 }
 
 /// An error's text with those of all its causes.
