@@ -102,6 +102,9 @@ fn steps_of_the_protocol_matter() {
         Step::Salvage,
         Step::KeptDirectory,
         Step::EndLast,
+        Step::ReaderCheck,
+        Step::Settle,
+        Step::OwnTombstone,
     ];
     missed(&steps, 0..4000);
 }
