@@ -86,9 +86,10 @@ impl Folder {
         Folder::open(path)
     }
 
-    /// Replaces the delay that was guessed from the kind of file system: none for a local one, 60 s for NFS, SMB, 9p
-    /// and FUSE. 60 s is the time for which the Linux NFS client trusts what it knows about a folder
-    /// (`acdirmax`, see `man 5 nfs`); a mount with another value needs this.
+    /// Replaces the delay that was guessed from the kinds of file systems of the folder and of those directly in it, symbolic
+    /// links to others among them: none if all are local, 60 s if one is NFS, SMB, 9p or FUSE, or can't be reached now.
+    /// 60 s is the time for which the Linux NFS client trusts what it knows about a folder (`acdirmax`, see
+    /// `man 5 nfs`); a mount with another value needs this.
     pub fn with_settle_delay(self, settle_delay: Duration) -> Folder {
         Folder { settle_delay, ..self }
     }
