@@ -129,12 +129,13 @@ pub trait Backend: Send + Sync + fmt::Debug {
     /// # Errors
     ///
     /// An error from `visit` ends the listing and is returned as it is: [`Error::Stopped`] is there for the
-    /// purpose. A part of the storage that can't be read is an error, never an empty listing.
+    /// purpose. A part of the storage that can't be read is an error, never an empty listing; so is, in a folder, a link
+    /// that leads nowhere and has the name of an object or of a folder of objects.
     fn list(&self, prefix: &str, visit: &mut dyn FnMut(ObjectInfo) -> Result<(), Error>) -> Result<(), Error>;
 
     /// Calls `visit` for whatever else is in the storage under a name that begins with `prefix`: what somebody else put
     /// there and [`list`](Backend::list) does not show, because it is no object, as its name can't be one's or, in a folder, as it is a
-    /// link that leads nowhere, a pipe or the like. What such a name's own folder holds is not shown; neither are
+    /// pipe, a link that leads nowhere or the like. What such a name's own folder holds is not shown; neither are
     /// folders that are empty, nor a backend's own temporary files.
     ///
     /// A repository need not know of any of it. Who has to compare a listing with another program's does.

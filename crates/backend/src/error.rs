@@ -102,7 +102,8 @@ pub enum Error {
         source: io::Error,
     },
 
-    /// The place is not a folder in which objects could be kept.
+    /// The place is not a folder in which objects could be kept; or a symbolic link in it leads nowhere, so that objects
+    /// may be behind it that can't be seen.
     #[error("can't {operation} the folder {path}; check that the path is right and that its storage is mounted")]
     Folder {
         /// What was being done, as a verb.

@@ -1,11 +1,13 @@
 //! [`Folder`]: objects as files below a folder.
 
+mod absence;
 mod descriptors;
 mod leftovers;
 mod system;
 mod walk;
 mod writer;
 
+use std::ffi::OsStr;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
@@ -18,6 +20,7 @@ use std::time::Duration;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::{Errno, retry_on_intr};
 
+use self::absence::Absence;
 use self::descriptors::Descriptors;
 use self::writer::FolderWriter;
 use crate::{Backend, Error, ForeignName, Leftovers, ObjectInfo, ObjectName, ObjectWriter, Tail};
@@ -39,7 +42,9 @@ use crate::{Backend, Error, ForeignName, Leftovers, ObjectInfo, ObjectName, Obje
 ///
 /// The folder is held open: it may be renamed, and if the mount that it lies on is covered or lazily unmounted, nothing is
 /// written to what lies beneath. Symbolic links to folders below it are followed, so that a part can lie on
-/// another disk.
+/// another disk. Where such a link leads nowhere, as when that disk is not mounted, whatever would have to look behind it fails with
+/// [`Error::Folder`]: nothing there counts as deleted, and nothing is made in its place. A disk that is not mounted can
+/// only be told so if the link leads to something *on* it: a folder to mount on is there, and empty, without its disk.
 pub struct Folder {
     path: PathBuf,
     root: OwnedFd,
@@ -81,9 +86,10 @@ impl Folder {
         Folder::open(path)
     }
 
-    /// Replaces the delay that was guessed from the kind of file system: none for a local one, 60 s for NFS, SMB, 9p
-    /// and FUSE. 60 s is the time for which the Linux NFS client trusts what it knows about a folder
-    /// (`acdirmax`, see `man 5 nfs`); a mount with another value needs this.
+    /// Replaces the delay that was guessed from the kinds of file systems of the folder and of those directly in it, symbolic
+    /// links to others among them: none if all are local, 60 s if one is NFS, SMB, 9p or FUSE, or can't be reached now.
+    /// 60 s is the time for which the Linux NFS client trusts what it knows about a folder (`acdirmax`, see
+    /// `man 5 nfs`); a mount with another value needs this.
     pub fn with_settle_delay(self, settle_delay: Duration) -> Folder {
         Folder { settle_delay, ..self }
     }
@@ -107,18 +113,40 @@ impl Folder {
     fn failed(&self, operation: &'static str, name: &ObjectName, error: impl Into<io::Error>) -> Error {
         let error = error.into();
         match Errno::from_io_error(&error) {
-            Some(Errno::NOENT | Errno::NOTDIR | Errno::STALE) => Error::NotFound { name: name.clone() },
-            _ => Error::from_io(operation, self.full_path(name), error),
+            Some(errno) => self.absent(operation, name, absence::explain(&self.root, name.as_str(), errno)),
+            None => Error::from_io(operation, self.full_path(name), error),
         }
+    }
+
+    /// The error for an object that was not found.
+    fn absent(&self, operation: &'static str, name: &ObjectName, absence: Absence) -> Error {
+        match absence {
+            Absence::Gone => Error::NotFound { name: name.clone() },
+            Absence::Unreachable(link) => self.unreachable(&link),
+            Absence::Failed(errno) => Error::from_io(operation, self.full_path(name), errno.into()),
+        }
+    }
+
+    /// The error for a link below the root that leads nowhere.
+    fn unreachable(&self, link: &OsStr) -> Error {
+        let target = match rustix::fs::readlinkat(&self.root, link, Vec::new()) {
+            Ok(target) => target.to_string_lossy().into_owned(),
+            Err(_) => "another place".to_owned(),
+        };
+        let source = io::Error::other(format!("it is a symbolic link to {target}, and nothing is there"));
+        folder_error("reach", &self.path.join(link), source)
     }
 
     /// Opens an object's file and returns its size, too.
     fn open_object(&self, name: &ObjectName) -> Result<(File, u64), Error> {
         // NONBLOCK keeps a named pipe, which is no object, from blocking this thread; files ignore it.
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
-        let file = retry_on_intr(|| rustix::fs::openat(&self.root, name.as_str(), flags, Mode::empty()))
-            .map_err(|errno| self.failed("open", name, errno))?;
-        let stat = rustix::fs::fstat(&file).map_err(|errno| self.failed("open", name, errno))?;
+        let (file, stat) = absence::reach(&self.root, name.as_str(), || {
+            let file = retry_on_intr(|| rustix::fs::openat(&self.root, name.as_str(), flags, Mode::empty()))?;
+            let stat = rustix::fs::fstat(&file)?;
+            Ok((file, stat))
+        })
+        .map_err(|absence| self.absent("open", name, absence))?;
         if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
             return Err(Error::NotFound { name: name.clone() });
         }
@@ -209,7 +237,7 @@ impl Backend for Folder {
         let file = Arc::new(self.open_object(name)?.0);
         self.descriptors.insert(name, Arc::clone(&file), deletions);
         self.read_exactly(name, &file, offset, buf).map_err(|failure| match failure {
-            ReadFailure::Stale => Error::NotFound { name: name.clone() },
+            ReadFailure::Stale => self.failed("read", name, Errno::STALE),
             ReadFailure::Other(error) => error,
         })
     }
@@ -222,8 +250,10 @@ impl Backend for Folder {
     }
 
     fn size(&self, name: &ObjectName) -> Result<u64, Error> {
-        let stat = rustix::fs::statat(&self.root, name.as_str(), AtFlags::empty())
-            .map_err(|errno| self.failed("examine", name, errno))?;
+        let stat = absence::reach(&self.root, name.as_str(), || {
+            rustix::fs::statat(&self.root, name.as_str(), AtFlags::empty())
+        })
+        .map_err(|absence| self.absent("examine", name, absence))?;
         if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
             return Err(Error::NotFound { name: name.clone() });
         }
@@ -231,23 +261,28 @@ impl Backend for Folder {
     }
 
     fn list(&self, prefix: &str, visit: &mut dyn FnMut(ObjectInfo) -> Result<(), Error>) -> Result<(), Error> {
-        walk::walk(&self.root, &self.path, prefix, &mut |found| {
+        walk::walk(self, prefix, &mut |found| {
+            if found.may_hide_objects() {
+                return Err(self.unreachable(&found.path()));
+            }
             let Some(name) = found.object() else { return Ok(()) };
-            let stat = match rustix::fs::statat(found.folder, found.file_name, AtFlags::empty()) {
-                Err(Errno::NOENT | Errno::STALE) => return Ok(()),
-                stat => stat.map_err(|errno| self.failed("list", &name, errno))?,
+            let stat = match absence::reach(&self.root, name.as_str(), || {
+                rustix::fs::statat(found.folder, found.file_name, AtFlags::empty())
+            }) {
+                Err(Absence::Gone) => return Ok(()),
+                stat => stat.map_err(|absence| self.absent("list", &name, absence))?,
             };
             visit(ObjectInfo { name, size: u64::try_from(stat.st_size).unwrap_or(0) })
         })
     }
 
     fn list_foreign(&self, prefix: &str, visit: &mut dyn FnMut(ForeignName) -> Result<(), Error>) -> Result<(), Error> {
-        walk::walk(&self.root, &self.path, prefix, &mut |found| {
+        walk::walk(self, prefix, &mut |found| {
             if found.is_temporary() || found.object().is_some() {
                 return Ok(());
             }
             match rustix::fs::statat(found.folder, found.file_name, AtFlags::SYMLINK_NOFOLLOW) {
-                Err(Errno::NOENT | Errno::STALE) => Ok(()),
+                Err(errno) if absence::explain(&self.root, found.path(), errno) == Absence::Gone => Ok(()),
                 // What can't be examined is there all the same.
                 _ => visit(ForeignName::new(found.path())),
             }
@@ -260,7 +295,10 @@ impl Backend for Folder {
             Errno::ISDIR => Error::NotFound { name: name.clone() },
             errno => self.failed("delete", name, errno),
         };
-        let parent = system::open_folder(&self.root, Path::new(system::or_dot(name.folder()))).map_err(failed)?;
+        let parent = absence::reach(&self.root, name.folder(), || {
+            system::open_folder(&self.root, Path::new(system::or_dot(name.folder())))
+        })
+        .map_err(|absence| self.absent("delete", name, absence))?;
         // Before, so that an NFS client need not keep an open file under another name; and after, so that no
         // reader that opened it in between leaves it here.
         self.descriptors.forget(name);

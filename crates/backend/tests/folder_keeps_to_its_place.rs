@@ -104,14 +104,14 @@ fn what_is_no_object_is_not_listed() {
     for other in [".hidden", ".snapshot/a/y", "a/.tmp-0", "a/not valid", "lost+found", "a/ä"] {
         fs::write(place.path().join(other), b"y").unwrap();
     }
-    symlink("nowhere", place.path().join("a/dangling")).unwrap();
+    symlink("nowhere", place.path().join("a/.dangling")).unwrap();
     let mode = rustix::fs::Mode::from_raw_mode(0o600);
     let pipe = place.path().join("a/pipe");
     rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, mode, 0).unwrap();
 
     assert_eq!(names(&folder, ""), ["a/x"]);
     assert_eq!(names(&folder, "a/"), ["a/x"]);
-    let all = [".hidden", ".snapshot", "a/dangling", "a/not valid", "a/pipe", "a/ä", "lost+found"];
+    let all = [".hidden", ".snapshot", "a/.dangling", "a/not valid", "a/pipe", "a/ä", "lost+found"];
     assert_eq!(foreign(&folder, ""), all);
     assert_eq!(foreign(&folder, "a/"), &all[2..6]);
     assert_eq!(foreign(&folder, "a/not v"), &all[3..4]);

@@ -10,9 +10,12 @@ use url::Url;
 use crate::swift::{self, Swift};
 use crate::{Container, Environment, Error, Place, Service, Settings, aws, azure, gcs};
 
+/// The variable that says for how long a folder's listing may not show a change; without it, the kinds of file systems say it.
+const FOLDER_SETTLE_VARIABLE: &str = "CINDERBLOCK_FOLDER_SETTLE";
+
 /// Opens a place that is there.
 ///
-/// A folder has to exist. Of a bucket or container that is not known yet: it is not asked for anything here, and the
+/// A folder has to exist; `CINDERBLOCK_FOLDER_SETTLE` (`90s`, `10m`), where it is set, replaces its settle delay. Of a bucket or container that is not known yet: it is not asked for anything here, and the
 /// first operation says what is wrong with it.
 ///
 /// # Errors
@@ -30,7 +33,7 @@ pub fn open(place: &Place, settings: &Settings) -> Result<Arc<dyn Backend>, Erro
 /// Those of [`open`].
 pub fn open_in(environment: &Environment, place: &Place, settings: &Settings) -> Result<Arc<dyn Backend>, Error> {
     match place {
-        Place::Folder(path) => Ok(Arc::new(Folder::open(path)?)),
+        Place::Folder(path) => Ok(Arc::new(settling(environment, Folder::open(path)?)?)),
         Place::Container(container) => open_container(environment, container, settings),
     }
 }
@@ -42,10 +45,21 @@ pub fn open_in(environment: &Environment, place: &Place, settings: &Settings) ->
 ///
 /// Those of [`open`].
 pub fn create(place: &Place, settings: &Settings) -> Result<Arc<dyn Backend>, Error> {
+    let environment = Environment::of_process();
     match place {
-        Place::Folder(path) => Ok(Arc::new(Folder::create(path)?)),
-        Place::Container(container) => open_container(&Environment::of_process(), container, settings),
+        Place::Folder(path) => Ok(Arc::new(settling(&environment, Folder::create(path)?)?)),
+        Place::Container(container) => open_container(&environment, container, settings),
     }
+}
+
+/// A folder with the settle delay that the environment asks for.
+fn settling(environment: &Environment, folder: Folder) -> Result<Folder, Error> {
+    let Some(text) = environment.get(FOLDER_SETTLE_VARIABLE) else { return Ok(folder) };
+    let delay = swift::duration(text).ok_or_else(|| Error::Configuration {
+        setting: FOLDER_SETTLE_VARIABLE.to_owned(),
+        problem: format!("is {text:?}, which is no time: write 0s, 90s or 10m"),
+    })?;
+    Ok(folder.with_settle_delay(delay))
 }
 
 pub(crate) fn open_container(
@@ -122,5 +136,27 @@ pub(crate) fn retries_of_credentials(settings: &Settings) -> RetryConfig {
         max_retries: settings.retries.min(2) as usize,
         retry_timeout: Duration::from_secs(10),
         ..retries(settings)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_environment_says_how_long_a_folder_takes_to_settle() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = Place::Folder(folder.path().to_owned());
+        let open = |text: &str| {
+            let environment = Environment::new(&[(FOLDER_SETTLE_VARIABLE, text)]);
+            open_in(&environment, &place, &Settings::default())
+        };
+        assert_eq!(open("90s").unwrap().settle_delay(), Duration::from_secs(90));
+        assert_eq!(open("10m").unwrap().settle_delay(), Duration::from_secs(600));
+        assert_eq!(open("0s").unwrap().settle_delay(), Duration::ZERO);
+        for wrong in ["90", "s", "-1s", "1 m"] {
+            let error = open(wrong).unwrap_err();
+            assert!(error.to_string().starts_with(FOLDER_SETTLE_VARIABLE), "{error}");
+        }
     }
 }

@@ -47,8 +47,8 @@ use tokio::runtime::Runtime;
 
 pub use error::Error;
 pub use secret::Secret;
-pub(crate) use settings::WRITE_BUFFER;
 pub use settings::{Account, Credential, Domain, Identity, Keystone, Project, Settings, User};
+pub(crate) use settings::{WRITE_BUFFER, duration};
 
 use client::Client;
 use list::Listed;

@@ -46,8 +46,8 @@ pub(super) fn remove(folder: &Folder, prefix: &str, older_than: Duration, dry_ru
     let (start, name) = prefix.rsplit_once('/').map_or(("", prefix), |(start, name)| (start, name));
     if !name.is_empty() {
         let beside = if start.is_empty() { TEMPORARY_PREFIX.to_owned() } else { format!("{start}/{TEMPORARY_PREFIX}") };
-        walk::walk(&folder.root, &folder.path, &beside, &mut look)?;
+        walk::walk(folder, &beside, &mut look)?;
     }
-    walk::walk(&folder.root, &folder.path, prefix, &mut look)?;
+    walk::walk(folder, prefix, &mut look)?;
     Ok(removed)
 }

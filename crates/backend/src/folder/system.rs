@@ -6,8 +6,10 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::time::Duration;
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{Dir, FileType, Mode, OFlags};
 use rustix::io::{Errno, retry_on_intr};
+
+use crate::ObjectName;
 
 /// For how long a network file system's client may trust what it knows about a folder: `acdirmax` of NFS.
 const NETWORK_SETTLE_DELAY: Duration = Duration::from_secs(60);
@@ -46,15 +48,83 @@ pub(super) fn make_folder(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// How long changes on another host may stay unseen in a folder.
-pub(super) fn settle_delay(folder: impl AsFd) -> Result<Duration, Errno> {
+/// How long changes on another host may stay unseen in a folder, or in one of those directly in it: they may be symbolic links to
+/// another disk.
+pub(super) fn settle_delay(root: impl AsFd) -> Result<Duration, Errno> {
+    settle_delay_of(root, &NETWORK_FILE_SYSTEMS)
+}
+
+fn settle_delay_of(root: impl AsFd, networks: &[u32]) -> Result<Duration, Errno> {
+    if is_on(&root, networks)? {
+        return Ok(NETWORK_SETTLE_DELAY);
+    }
+    for entry in Dir::read_from(&root)? {
+        let entry = entry?;
+        let may_be_a_folder = matches!(entry.file_type(), FileType::Directory | FileType::Symlink | FileType::Unknown);
+        // Others hold no objects.
+        let Some(name) = entry.file_name().to_str().ok().filter(|name| may_be_a_folder && is_valid(name)) else {
+            continue;
+        };
+        let is_network = match open_folder(&root, Path::new(name)) {
+            Ok(folder) => is_on(folder, networks).unwrap_or(true),
+            // Links to files have no folder's listing; what lies behind others may be reached later.
+            Err(errno) => entry.file_type() == FileType::Symlink && errno != Errno::NOTDIR,
+        };
+        if is_network {
+            return Ok(NETWORK_SETTLE_DELAY);
+        }
+    }
+    Ok(Duration::ZERO)
+}
+
+fn is_valid(name: &str) -> bool {
+    ObjectName::new(name).is_ok()
+}
+
+/// Whether a folder is on one of these file systems.
+fn is_on(folder: impl AsFd, file_systems: &[u32]) -> Result<bool, Errno> {
     let file_system = rustix::fs::fstatfs(folder)?.f_type;
     // The magic number has 32 bits, whatever the width and sign of the field.
-    let is_network = NETWORK_FILE_SYSTEMS.contains(&(file_system as u32));
-    Ok(if is_network { NETWORK_SETTLE_DELAY } else { Duration::ZERO })
+    Ok(file_systems.contains(&(file_system as u32)))
 }
 
 /// The path of a folder below another, which for that other itself is `.`.
 pub(super) fn or_dot(path: &str) -> &str {
     if path.is_empty() { "." } else { path }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_part_on_a_network_file_system_counts_as_the_root_does() {
+        /// `PROC_SUPER_MAGIC`, of `/proc`: stands for a network here.
+        const PROC: u32 = 0x9fa0;
+        let place = tempfile::tempdir().unwrap();
+        let path = |name: &str| place.path().join(name);
+        let delay = || settle_delay_of(open_folder(rustix::fs::CWD, place.path()).unwrap(), &[PROC]).unwrap();
+        assert_eq!(
+            settle_delay_of(open_folder(rustix::fs::CWD, Path::new("/proc")).unwrap(), &[PROC]),
+            Ok(NETWORK_SETTLE_DELAY)
+        );
+
+        // No folders, no folders of objects, or not directly in the root.
+        std::fs::create_dir_all(path("packs/ab")).unwrap();
+        symlink("/proc/self", path("packs/ab/cd")).unwrap();
+        symlink("/proc/version", path("version")).unwrap();
+        symlink("/proc/self", path(".snapshot")).unwrap();
+        std::fs::write(path("cinderblock.json"), b"x").unwrap();
+        assert_eq!(delay(), Duration::ZERO);
+
+        symlink("/proc/self", path("backups")).unwrap();
+        assert_eq!(delay(), NETWORK_SETTLE_DELAY);
+        std::fs::remove_file(path("backups")).unwrap();
+        assert_eq!(delay(), Duration::ZERO);
+        symlink("not-mounted/backups", path("backups")).unwrap();
+        assert_eq!(delay(), NETWORK_SETTLE_DELAY, "who knows what will be mounted there");
+    }
 }

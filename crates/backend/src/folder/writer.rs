@@ -8,6 +8,7 @@ use std::path::Path;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags};
 use rustix::io::{Errno, retry_on_intr};
 
+use super::absence::{self, Absence};
 use super::{Folder, system};
 use crate::{Error, ObjectName, ObjectWriter};
 
@@ -38,14 +39,20 @@ impl<'a> FolderWriter<'a> {
                 let (temporary, file) = create_temporary(&parent, folder.modes.map(|modes| modes.object))?;
                 Ok((parent, temporary, file))
             });
-            match begun {
+            let errno = match begun {
                 Ok((parent, temporary, file)) => {
                     let temporary = Some(temporary);
                     return Ok(FolderWriter { folder, name: name.clone(), parent, temporary, file, failed: false });
                 }
-                Err(Errno::NOENT | Errno::STALE) => last = Errno::NOENT,
-                Err(Errno::NOTDIR) => return Err(obstructed(folder, name)),
-                Err(errno) => return Err(failed(errno.into())),
+                Err(errno) => errno,
+            };
+            if let Absence::Unreachable(link) = absence::explain(&folder.root, name.folder(), errno) {
+                return Err(folder.unreachable(&link));
+            }
+            match errno {
+                Errno::NOENT | Errno::STALE => last = Errno::NOENT,
+                Errno::NOTDIR => return Err(obstructed(folder, name)),
+                errno => return Err(failed(errno.into())),
             }
         }
         Err(failed(last.into()))
@@ -66,6 +73,12 @@ impl<'a> FolderWriter<'a> {
                 Ok(())
             }
             Err(Errno::EXIST) => {
+                let absence = absence::reach(&self.folder.root, self.name.as_str(), || {
+                    rustix::fs::statat(&self.parent, target, AtFlags::empty()).map(drop)
+                });
+                if let Err(Absence::Unreachable(link)) = absence {
+                    return Err(self.folder.unreachable(&link));
+                }
                 let stat = rustix::fs::statat(&self.parent, target, AtFlags::SYMLINK_NOFOLLOW);
                 match stat.map(|stat| FileType::from_raw_mode(stat.st_mode)) {
                     Ok(FileType::Directory) => Err(obstructed(self.folder, &self.name)),
@@ -91,19 +104,23 @@ impl<'a> FolderWriter<'a> {
 
     /// Makes the object's entry durable, and those of the folders above it: they may be new, made by this writer
     /// or by another that has yet to sync them.
-    fn sync_folders(&self) -> Result<(), Errno> {
-        system::sync_folder(&self.parent)?;
+    fn sync_folders(&self) -> Result<(), Error> {
+        let sync = |folder: &OwnedFd| system::sync_folder(folder).map_err(|errno| self.error("sync", errno));
+        sync(&self.parent)?;
         let mut folder = self.name.folder();
         while !folder.is_empty() {
             folder = folder.rsplit_once('/').map_or("", |(parent, _)| parent);
             if folder.is_empty() {
-                system::sync_folder(&self.folder.root)?;
-            } else {
-                match system::open_folder(&self.folder.root, Path::new(folder)) {
-                    // The object is published: whoever deleted it since removed the folder, too.
-                    Err(Errno::NOENT | Errno::STALE) => {}
-                    opened => system::sync_folder(opened?)?,
-                }
+                sync(&self.folder.root)?;
+                continue;
+            }
+            let root = &self.folder.root;
+            match absence::reach(root, folder, || system::open_folder(root, Path::new(folder))) {
+                Ok(opened) => sync(&opened)?,
+                // The object is published: whoever deleted it since removed the folder, too.
+                Err(Absence::Gone) => {}
+                Err(Absence::Unreachable(link)) => return Err(self.folder.unreachable(&link)),
+                Err(Absence::Failed(errno)) => return Err(self.error("sync", errno)),
             }
         }
         Ok(())
@@ -150,10 +167,9 @@ impl ObjectWriter for FolderWriter<'_> {
         if let Some(temporary) = self.temporary.clone() {
             self.publish(&temporary)?;
         }
-        self.sync_folders().map_err(|errno| {
+        self.sync_folders().inspect_err(|_| {
             // It is there but may not last: taken back, as far as that is possible, a failure means that it is not there.
             let _ = rustix::fs::unlinkat(&self.parent, self.name.file_name(), AtFlags::empty());
-            self.error("sync", errno)
         })
     }
 }

@@ -236,7 +236,7 @@ pub(super) fn plain_interface(setting: &str, text: &str) -> Result<String, Error
 }
 
 /// A number with `ms`, `s`, `m` or `h`, up to a day.
-fn duration(text: &str) -> Option<Duration> {
+pub(crate) fn duration(text: &str) -> Option<Duration> {
     let digits = text.find(|c: char| !c.is_ascii_digit())?;
     let (number, unit) = text.split_at_checked(digits)?;
     let milliseconds = match unit {
