@@ -211,7 +211,7 @@ impl<S: ChunkedStorage> ChunkedBackupDriver<S> {
             let stored = match size {
                 Ok(bytes) => bytes,
                 Err(Error::Backend(error)) if error.is_not_found() => {
-                    // Listed, but no object: in a folder, a link that leads nowhere, say.
+                    // Listed, and deleted meanwhile, say.
                     if found.missing.len() < MAX_DAMAGED && !missing.contains(&name) {
                         found.missing.push(name);
                     }
