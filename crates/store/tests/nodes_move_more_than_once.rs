@@ -17,7 +17,7 @@ fn a_node_is_found_however_often_it_moved() -> TestResult {
     create(&*storage)?;
     let writer = open(storage.clone(), caches[0].path())?;
     let mut records = Vec::new();
-    let mut add = |seeds: std::ops::Range<u64>| {
+    let add = |seeds: std::ops::Range<u64>| {
         seeds.map(|seed| back_up(&writer, &volume(&format!("vm-{seed}")), &sparse_volume(seed), &Plan::new())).collect()
     };
     let first: Result<Vec<_>, _> = add(0..33);
