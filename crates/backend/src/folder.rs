@@ -118,6 +118,14 @@ impl Folder {
         }
     }
 
+    /// The error of a read of an object's file.
+    fn read_failed(&self, name: &ObjectName, file: &File, error: io::Error) -> Error {
+        match system::is_bad_sector(file, &error) {
+            true => Error::Unreadable { name: self.full_path(name), source: error },
+            false => self.failed("read", name, error),
+        }
+    }
+
     /// The error for an object that was not found.
     fn absent(&self, operation: &'static str, name: &ObjectName, absence: Absence) -> Error {
         match absence {
@@ -155,7 +163,7 @@ impl Folder {
 
     /// Reads `len` bytes of `file` from `offset` into memory that is taken only now.
     fn read_range(&self, name: &ObjectName, mut file: &File, offset: u64, len: u64) -> Result<Vec<u8>, Error> {
-        let failed = |error: io::Error| self.failed("read", name, error);
+        let failed = |error: io::Error| self.read_failed(name, file, error);
         let mut bytes = Vec::new();
         usize::try_from(len)
             .ok()
@@ -181,7 +189,7 @@ impl Folder {
                 Ok(()) => return Ok(()),
                 Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {}
                 Err(error) if Errno::from_io_error(&error) == Some(Errno::STALE) => return Err(ReadFailure::Stale),
-                Err(error) => return Err(ReadFailure::Other(self.failed("read", name, error))),
+                Err(error) => return Err(ReadFailure::Other(self.read_failed(name, file, error))),
             }
         }
         let size = file.metadata().map_err(|error| ReadFailure::Other(self.failed("read", name, error)))?.len();

@@ -26,7 +26,7 @@ fn spoil(disk: &Disk, object: &ObjectName, at: Option<u64>) {
     });
     disk.add(rule.error(|request| {
         // EIO.
-        Error::from_io("read", request.name, std::io::Error::from_raw_os_error(5))
+        Error::Unreadable { name: request.name.to_owned(), source: std::io::Error::from_raw_os_error(5) }
     }));
 }
 

@@ -59,7 +59,9 @@ fn settling(environment: &Environment, folder: Folder) -> Result<Folder, Error> 
         setting: FOLDER_SETTLE_VARIABLE.to_owned(),
         problem: format!("is {text:?}, which is no time: write 0s, 90s or 10m"),
     })?;
-    Ok(folder.with_settle_delay(delay))
+    // What is known of the file system holds all the same: without any wait, collectors would rely on what they don't see yet.
+    let least = cinderblock_backend::Backend::settle_delay(&folder);
+    Ok(folder.with_settle_delay(delay.max(least)))
 }
 
 pub(crate) fn open_container(

@@ -21,7 +21,7 @@ pub struct Confirmation {
 }
 
 impl Repository {
-    /// Reads slots of a pack again. Those that can't be read now, because the storage fails or the pack goes meanwhile, are neither wrong nor right.
+    /// Reads slots of a pack again. Those that can't be read now, because the storage fails, are neither wrong nor right.
     ///
     /// # Errors
     /// [`Error::PackMissing`], or what the storage says of the pack's directory.
@@ -58,6 +58,9 @@ impl Repository {
                 Some((_, Ok(()) | Err(Error::Damaged { .. }))) => drop(again.wrong.insert(*slot)),
                 Some((_, Err(Error::Backend(cinderblock_backend::Error::UnexpectedEnd { .. })))) => {
                     again.wrong.insert(*slot);
+                }
+                Some((_, Err(Error::Backend(error)))) if error.is_not_found() => {
+                    return Err(Error::PackMissing { pack: id });
                 }
                 _ => again.unread += 1,
             }

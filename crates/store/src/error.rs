@@ -348,7 +348,7 @@ impl Error {
         if !error.is_unreadable() {
             return error.into();
         }
-        let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+        let cause = std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
         Error::damaged(object, offset, format!("the disk can't read it: {cause}"))
     }
 

@@ -20,8 +20,6 @@ pub(crate) enum Step {
     Fence,
     /// A collector looks, after a fence, whether the record was there before.
     LookAfterFence,
-    /// A collector leaves others' fences around a session whose record it sees.
-    OthersFences,
     /// A collector marks again, after it has waited.
     SecondMark,
     /// A collector marks anew where damage was noted since it marked.
@@ -47,7 +45,7 @@ pub(crate) enum Step {
 #[cfg(test)]
 impl Step {
     /// All steps.
-    pub(crate) const ALL: [Step; 19] = [
+    pub(crate) const ALL: [Step; 18] = [
         Step::AvoidCondemned,
         Step::ForgetPacks,
         Step::FenceCheck,
@@ -56,7 +54,6 @@ impl Step {
         Step::Wait,
         Step::Fence,
         Step::LookAfterFence,
-        Step::OthersFences,
         Step::SecondMark,
         Step::NotedDamage,
         Step::Salvage,

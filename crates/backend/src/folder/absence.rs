@@ -10,7 +10,7 @@ use std::os::unix::ffi::OsStrExt;
 use rustix::fs::{AtFlags, FileType};
 use rustix::io::Errno;
 
-use super::system::open_folder;
+use super::system::enter_folder;
 
 /// How often a call is repeated that finds nothing where something is. Each time takes another deletion and creation at that
 /// very moment.
@@ -98,7 +98,7 @@ fn look(root: &OwnedFd, path: &OsStr) -> Result<Found, Errno> {
         if kind != FileType::Directory {
             return Ok(Found::Nothing);
         }
-        let opened = match open_folder(folder, part.as_ref()) {
+        let opened = match enter_folder(folder, part.as_ref()) {
             Err(Errno::NOENT | Errno::NOTDIR) if is_link => return Ok(broken_link(path, end)),
             Err(Errno::NOENT | Errno::NOTDIR) => return Ok(Found::Nothing),
             opened => opened?,
@@ -145,6 +145,7 @@ mod tests {
     use std::os::unix::fs::symlink;
     use std::path::Path;
 
+    use super::super::system::open_folder;
     use super::*;
 
     fn root(place: &Path) -> OwnedFd {

@@ -23,6 +23,12 @@ pub(super) fn open_folder(at: impl AsFd, path: &Path) -> Result<OwnedFd, Errno> 
     retry_on_intr(|| rustix::fs::openat(&at, path, flags, Mode::empty()))
 }
 
+/// Opens a folder to look at what is in it by name: that takes the right to search it, and not to list it.
+pub(super) fn enter_folder(at: impl AsFd, path: &Path) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    retry_on_intr(|| rustix::fs::openat(&at, path, flags, Mode::empty()))
+}
+
 /// Makes what a folder holds durable.
 pub(super) fn sync_folder(folder: impl AsFd) -> Result<(), Errno> {
     match retry_on_intr(|| rustix::fs::fsync(&folder)) {
@@ -81,7 +87,18 @@ fn is_valid(name: &str) -> bool {
     ObjectName::new(name).is_ok()
 }
 
-/// Whether a folder is on one of these file systems.
+/// Whether a read of a file failed because its disk can't read what is there. Behind a network the same answer says only that none came in time.
+pub(super) fn is_bad_sector(file: impl AsFd, error: &io::Error) -> bool {
+    is_bad_sector_of(file, error, &NETWORK_FILE_SYSTEMS)
+}
+
+fn is_bad_sector_of(file: impl AsFd, error: &io::Error, networks: &[u32]) -> bool {
+    // The last two are a file system's word that what it read has a wrong checksum, or a structure that makes no sense.
+    let says_so = matches!(Errno::from_io_error(error), Some(Errno::IO | Errno::BADMSG | Errno::UCLEAN));
+    says_so && !is_on(file, networks).unwrap_or(true)
+}
+
+/// Whether a file or a folder is on one of these file systems.
 fn is_on(folder: impl AsFd, file_systems: &[u32]) -> Result<bool, Errno> {
     let file_system = rustix::fs::fstatfs(folder)?.f_type;
     // The magic number has 32 bits, whatever the width and sign of the field.
@@ -98,6 +115,18 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     use super::*;
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn only_a_disk_that_answers_has_a_bad_sector() {
+        let error = |errno: Errno| io::Error::from(errno);
+        let place = tempfile::tempdir().unwrap();
+        let here = open_folder(rustix::fs::CWD, place.path()).unwrap();
+        assert!(is_bad_sector(&here, &error(Errno::IO)) && is_bad_sector(&here, &error(Errno::UCLEAN)));
+        assert!(!is_bad_sector(&here, &error(Errno::TIMEDOUT)) && !is_bad_sector(&here, &io::Error::other("?")));
+        let magic = rustix::fs::fstatfs(&here).unwrap().f_type as u32;
+        assert!(!is_bad_sector_of(&here, &error(Errno::IO), &[magic]), "behind a network, no answer came");
+    }
 
     #[test]
     #[cfg(target_os = "linux")]

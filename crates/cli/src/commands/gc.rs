@@ -231,7 +231,11 @@ fn text(collected: &Collected) -> String {
         );
     }
     if collected.pending_packs > 0 && collected.waiting.is_empty() {
-        let _ = writeln!(text, "{} are left to delete: others collect, too", packs(collected.pending_packs));
+        let _ = writeln!(
+            text,
+            "{} are left to delete: others collect, too, or damage was found",
+            packs(collected.pending_packs)
+        );
     } else if collected.pending_packs > 0 {
         let _ = writeln!(text, "{} are left to delete, and wait for:", packs(collected.pending_packs));
         for waiting in &collected.waiting {

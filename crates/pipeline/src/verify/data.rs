@@ -20,6 +20,9 @@ use crate::restore::plan::Reach;
 /// Reads of one pack at once, where the storage wants several requests at once.
 const READS_OF_A_PACK: usize = 4;
 
+/// Frames after each other that a disk can't read, from which on the rest of what was to be read together is read, and lost, as one.
+const MAX_BAD_FRAMES: usize = 4;
+
 /// What was found damaged so far.
 #[derive(Debug, Default)]
 pub(super) struct Damage {
@@ -192,14 +195,22 @@ impl<'a> DataCheck<'a> {
             Err(error) if error.is_not_found() => {}
             // A disk that can't read a sector has lost what is in it, and no more.
             Err(error) if error.is_unreadable() && read.end - read.first > 1 => {
+                let mut failed = 0;
                 for number in read.first..read.end {
-                    let range = pack.range_of(number)?;
-                    let alone =
-                        Read { first: number, end: number + 1, from: range.start, bytes: range.end - range.start };
-                    let stored = stored.get_mut(..alone.bytes as usize).unwrap_or_default();
-                    match self.read_frames(pack, noted, alone, stored, plain) {
-                        Err(error) if !error.is_not_found() => self.lose(pack, noted, alone, error),
-                        _ => {}
+                    let from = pack.range_of(number)?.start;
+                    // Where nothing can be read, each attempt takes the disk seconds.
+                    let end = if failed < MAX_BAD_FRAMES { number + 1 } else { read.end };
+                    let part = Read { first: number, end, from, bytes: pack.range_of(end - 1)?.end - from };
+                    let stored = stored.get_mut(..part.bytes as usize).unwrap_or_default();
+                    match self.read_frames(pack, noted, part, stored, plain) {
+                        Err(error) if !error.is_not_found() => {
+                            failed += 1;
+                            self.lose(pack, noted, part, error);
+                        }
+                        _ => failed = 0,
+                    }
+                    if end == read.end {
+                        break;
                     }
                 }
             }

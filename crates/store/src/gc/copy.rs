@@ -32,6 +32,57 @@ pub(super) struct Copied {
     pub noted: u64,
 }
 
+impl Copied {
+    fn add(&mut self, id: PackId, outcome: Noted) {
+        match outcome {
+            Noted::Done => self.done.push(id),
+            Noted::Gone => self.gone.push(id),
+            Noted::Damage { error, noted } => {
+                self.damage.push(error);
+                self.noted += noted;
+            }
+        }
+    }
+}
+
+/// What became of the reading of a pack. That something could not be written is no part of it: it ends the collection, since what is lost then was of other
+/// packs, too.
+enum Outcome {
+    /// All that was wanted was read.
+    Read,
+    Gone,
+    /// These slots could not be read, the first of them for this reason.
+    Wrong(BTreeSet<u32>, Error),
+    /// The directory could not be read.
+    Broken(Error),
+}
+
+impl Outcome {
+    /// Of a pack whose directory could not be read.
+    fn of_pack(error: Error) -> Result<Self, Error> {
+        match error {
+            error if is_gone(&error) => Ok(Outcome::Gone),
+            error if error.is_damage() => Ok(Outcome::Broken(error)),
+            error => Err(error),
+        }
+    }
+}
+
+fn is_gone(error: &Error) -> bool {
+    match error {
+        Error::PackMissing { .. } => true,
+        Error::Backend(error) => error.is_not_found(),
+        _ => false,
+    }
+}
+
+/// The same, once what is wrong has been noted.
+enum Noted {
+    Done,
+    Gone,
+    Damage { error: Error, noted: u64 },
+}
+
 /// What is copied of packs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum What {
@@ -77,30 +128,10 @@ pub(super) fn copy_live(
             let done = numbers.next().unwrap_or_default();
             observer.tell(&Progress::Copying { done, total: packs.len() as u64 })?;
             let outcome = match opened {
-                Ok(opened) => copier.copy(&opened, (reached, what)),
-                Err(error) => Err(error),
+                Ok(opened) => copier.copy(&opened, (reached, what))?,
+                Err(error) => Outcome::of_pack(error)?,
             };
-            let noted = match outcome {
-                Ok(None) => {
-                    copied.done.push(id);
-                    continue;
-                }
-                Ok(Some(Wrong { slots, error })) => {
-                    copied.damage.push(error);
-                    copier.note_slots(id, &slots)
-                }
-                Err(error) if is_gone(&error) => Err(error),
-                Err(error) if error.is_damage() => {
-                    copied.damage.push(error);
-                    copier.note_broken(id)
-                }
-                Err(error) => return Err(error),
-            };
-            match noted {
-                Ok(noted) => copied.noted += noted,
-                Err(error) if is_gone(&error) => copied.gone.push(id),
-                Err(error) => return Err(error),
-            }
+            copied.add(id, copier.note(id, outcome)?);
         }
     }
     copier.finish()?;
@@ -111,14 +142,6 @@ pub(super) fn copy_live(
         reached.unmark_all(*id);
     }
     Ok(copied)
-}
-
-fn is_gone(error: &Error) -> bool {
-    match error {
-        Error::PackMissing { .. } => true,
-        Error::Backend(error) => error.is_not_found(),
-        _ => false,
-    }
 }
 
 /// How many of these packs, one at least, are read ahead.
@@ -173,18 +196,11 @@ impl Opened {
     }
 }
 
-/// What could not be copied of a pack.
-struct Wrong {
-    slots: BTreeSet<u32>,
-    /// Why the first of them could not be.
-    error: Error,
-}
-
 impl Copier<'_> {
-    /// Copies all that can be read; what of it can't be, if anything.
-    fn copy(&mut self, opened: &Opened, (reached, what): (&Reached, What)) -> Result<Option<Wrong>, Error> {
+    /// Copies all that can be read of a pack.
+    fn copy(&mut self, opened: &Opened, (reached, what): (&Reached, What)) -> Result<Outcome, Error> {
         let pack = &opened.pack;
-        let mut wrong: Option<Wrong> = None;
+        let mut outcome = Outcome::Read;
         let (mut stored, mut plain) = (Vec::new(), Vec::new());
         for number in 0..pack.directory().frames().len() as u32 {
             let Some(entry) = pack.directory().frames().get(number as usize).copied() else { continue };
@@ -202,26 +218,43 @@ impl Copier<'_> {
             });
             match frame {
                 Ok(frame) => self.push(pack.content(), frame)?,
-                Err(error) if error.is_damage() && !is_gone(&error) => {
+                Err(error) if is_gone(&error) => return Ok(Outcome::Gone),
+                Err(error) if error.is_damage() => {
                     let slots = (first..).zip(live).filter_map(|(slot, lives)| lives.then_some(slot));
-                    wrong.get_or_insert_with(|| Wrong { slots: BTreeSet::new(), error }).slots.extend(slots);
+                    match &mut outcome {
+                        Outcome::Wrong(wrong, _) => wrong.extend(slots),
+                        _ => outcome = Outcome::Wrong(slots.collect(), error),
+                    }
                 }
                 Err(error) => return Err(error),
             }
         }
-        Ok(wrong)
+        Ok(outcome)
     }
 
-    /// Notes those of the slots that are wrong when they are read again; how many were not noted before.
-    fn note_slots(&self, id: PackId, slots: &BTreeSet<u32>) -> Result<u64, Error> {
-        let again = self.repository.confirm_damage(id, slots)?;
-        Ok(self.repository.note_damage(Some(self.session.id()), id, &again.wrong)? as u64)
-    }
-
-    /// Notes a whole pack whose directory can't be read again either; 1 where that was not noted before.
-    fn note_broken(&self, id: PackId) -> Result<u64, Error> {
-        let broken = self.repository.confirm_broken_pack(id)?.unwrap_or(false);
-        Ok(u64::from(broken && self.repository.note_broken_pack(Some(self.session.id()), id)?))
+    /// Notes what is wrong in a pack, if it is when it is read again.
+    fn note(&self, id: PackId, outcome: Outcome) -> Result<Noted, Error> {
+        let session = Some(self.session.id());
+        let (noted, error) = match outcome {
+            Outcome::Read => return Ok(Noted::Done),
+            Outcome::Gone => return Ok(Noted::Gone),
+            Outcome::Wrong(slots, error) => match self.repository.confirm_damage(id, &slots) {
+                Ok(again) => (self.repository.note_damage(session, id, &again.wrong).map(|noted| noted as u64), error),
+                Err(Error::PackMissing { .. }) => return Ok(Noted::Gone),
+                Err(error) => return Err(error),
+            },
+            Outcome::Broken(error) => match self.repository.confirm_broken_pack(id)? {
+                Some(true) => (self.repository.note_broken_pack(session, id).map(u64::from), error),
+                Some(false) => (Ok(0), error),
+                None => return Ok(Noted::Gone),
+            },
+        };
+        match noted {
+            Ok(noted) => Ok(Noted::Damage { error, noted }),
+            // Room is what others may be collecting for.
+            Err(Error::Backend(cinderblock_backend::Error::NoSpace { .. })) => Ok(Noted::Damage { error, noted: 0 }),
+            Err(error) => Err(error),
+        }
     }
 
     fn push(&mut self, content: Content, frame: EncodedFrame) -> Result<(), Error> {

@@ -140,6 +140,11 @@ impl Marking {
         self.reached.is_whole() && self.notes.get(&id).is_some_and(Wrong::is_whole)
     }
 
+    /// The sessions whose records were walked.
+    pub fn writers(&self) -> impl Iterator<Item = SessionId> + '_ {
+        self.marked.values().copied()
+    }
+
     /// Packs in which something is marked.
     pub fn packs(&self) -> impl Iterator<Item = PackId> + '_ {
         self.reached.packs()

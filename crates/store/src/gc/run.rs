@@ -22,7 +22,7 @@ use crate::sabotage::{Step, skips};
 use crate::session::Session;
 use crate::session::announcement::{Role, SessionInfo};
 
-/// Times that a collector marks again because another one moved what it had marked.
+/// Times that a collector marks again because another one moved what it had marked, or what it copied turned out to be damaged.
 const MAX_ROUNDS: usize = 8;
 
 impl Repository {
@@ -46,7 +46,8 @@ impl Repository {
         let session = self.announce(Role::Collector, "garbage collection")?;
         self.refresh_index()?;
         let waiter = Waiter { repository: self, collector: session.id(), options, observer };
-        let mut run = Run { repository: self, session: &session, waiter, observer, report };
+        let writers = HashSet::new();
+        let mut run = Run { repository: self, session: &session, waiter, observer, report, writers };
         run.waiter.remove_ended()?;
         run.waiter.remove_old_collectors()?;
         run.report.ended = run.waiter.end_old_writers()?;
@@ -63,7 +64,7 @@ impl Repository {
                 }
             }
         }
-        run.waiter.tidy()?;
+        run.waiter.tidy(&run.writers)?;
         run.report.copied_bytes += session.stored_bytes();
         // One pack may have failed in both rounds.
         let mut told = HashSet::new();
@@ -150,6 +151,8 @@ struct Run<'a> {
     waiter: Waiter<'a>,
     observer: &'a Observer<'a>,
     report: GcReport,
+    /// Sessions whose records it has seen.
+    writers: HashSet<SessionId>,
 }
 
 /// What a collector has just condemned.
@@ -169,6 +172,7 @@ impl Run<'_> {
         let (backend, seal) = (repository.backend(), repository.seal());
         let mut survey = Survey::make(repository, self.observer, Some(self.session.id()))?;
         survey.tell(&mut self.report);
+        self.writers.extend(survey.marking.writers());
         self.remove_buried(&mut survey.marking)?;
         if !self.report.doubts.is_empty() {
             return Ok(Condemned { collections: BTreeSet::new(), marking: survey.marking, may_gather: false });
@@ -248,7 +252,7 @@ impl Run<'_> {
             let Some(again) = self.try_finish(ids, marking.take())? else { continue };
             return Ok(again);
         }
-        // Other collectors are at it: they will finish.
+        // Others move things, or something new is damaged each time: the next collection goes on.
         self.tell_pending()?;
         Ok(false)
     }
@@ -260,7 +264,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// None where another collector has moved what was marked: then once more.
+    /// None where another collector has moved what was marked, or damage was noted: then once more.
     fn try_finish(&mut self, ids: &BTreeSet<CollectionId>, marking: Option<Marking>) -> Result<Option<bool>, Error> {
         let repository = self.repository;
         let (backend, seal) = (repository.backend(), repository.seal());
@@ -295,6 +299,7 @@ impl Run<'_> {
             return Ok(None);
         }
         marking.tell(&mut self.report);
+        self.writers.extend(marking.writers());
         self.remove_buried(&mut marking)?;
         if !self.report.doubts.is_empty() {
             return Ok(Some(false));

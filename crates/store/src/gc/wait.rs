@@ -11,6 +11,7 @@ use crate::layout;
 use crate::repository::Repository;
 use crate::sabotage::{Step, skips};
 use crate::session::announcement::{Role, SessionInfo};
+use crate::session::renew_after;
 use crate::time::Timestamp;
 
 /// How often a collector looks who is at work.
@@ -101,7 +102,12 @@ impl Waiter<'_> {
         let now = self.repository.clock().now();
         // Who looks for no fence has to be waited for.
         let heeds_fences = session.protocol > 0;
-        session.damaged || heeds_fences && age(now, session).is_some_and(|age| age >= self.options.fence_after)
+        session.damaged || heeds_fences && age(now, session).is_some_and(|age| age >= self.patience())
+    }
+
+    /// For how long a session may give no sign of life. Where listings lag for long, sessions renew themselves less often than collectors may be told to expect.
+    fn patience(&self) -> Duration {
+        self.options.fence_after.max(3 * renew_after(self.repository))
     }
 
     /// Ends the writers that gave no sign of life for long: what they wrote is nobody's then.
@@ -182,33 +188,45 @@ impl Waiter<'_> {
     ///
     /// A fence around a session that was not declared ended is its collector's alone. That may have looked for the session's record before this was put,
     /// and go on to declare it ended: until then, nothing but its fence tells the session, which looks once more after its record. So where a collector
-    /// was killed between its fence and its verdict, the fence stays, until the session has no record and can be declared ended, too.
-    pub fn tidy(&self) -> Result<(), Error> {
+    /// was killed between its fence and its verdict, the fence stays, until the session has no record and can be declared ended here, too. `writers` are
+    /// sessions whose records are known to be there.
+    pub fn tidy(&self, writers: &HashSet<SessionId>) -> Result<(), Error> {
         let backend = self.repository.backend();
         let buried = fence::tombstones(backend)?;
+        // In this order: a session that has a fence is listed by now, if it is at work.
+        let fences = fence::fences(backend)?;
         let sessions: BTreeMap<SessionId, SessionInfo> =
             self.repository.sessions()?.into_iter().map(|session| (session.id, session)).collect();
         for session in sessions.values().filter(|session| session.ended || buried.contains(&session.id)) {
             self.remove(session)?;
         }
-        let (over, open): (Vec<_>, Vec<_>) =
-            fence::fences(backend)?.into_iter().partition(|(session, _)| buried.contains(session));
-        over.into_iter()
-            .try_for_each(|(session, by)| Ok::<_, Error>(backend.discard(&layout::fence(session, by)?)?))?;
-        let left: Vec<_> = open.into_iter().filter(|(session, _)| !sessions.contains_key(session)).collect();
-        if left.is_empty() {
-            return Ok(());
-        }
-        // The records of sessions that are not listed any more are shown after this.
-        self.settle(2);
-        let Ok(writers) = self.writers_of_records()? else { return Ok(()) };
-        for (session, by) in left {
-            if !writers.contains(&session) {
-                self.collector().bury(session, self.repository.clock().now())?;
-            } else if !skips(Step::OthersFences) {
-                continue;
+        let mut left: BTreeMap<SessionId, Vec<SessionId>> = BTreeMap::new();
+        for (session, by) in fences {
+            if buried.contains(&session) {
+                backend.discard(&layout::fence(session, by)?)?;
+            } else if by != self.collector && !sessions.contains_key(&session) && !writers.contains(&session) {
+                left.entry(session).or_default().push(by);
             }
-            backend.discard(&layout::fence(session, by)?)?;
+        }
+        if left.is_empty() { Ok(()) } else { self.end_unlisted(&left) }
+    }
+
+    /// Declares sessions ended that have gone, and have no record: then the fences of others around them say nothing more.
+    fn end_unlisted(&self, sessions: &BTreeMap<SessionId, Vec<SessionId>>) -> Result<(), Error> {
+        let collector = self.collector();
+        for session in sessions.keys() {
+            collector.fence(*session, self.repository.clock().now())?;
+        }
+        self.settle(2);
+        let writers = self.writers_of_records()?;
+        for (session, others) in sessions {
+            if writers.as_ref().is_ok_and(|writers| !writers.contains(session)) {
+                collector.bury(*session, self.repository.clock().now())?;
+                for by in others {
+                    self.repository.backend().discard(&layout::fence(*session, *by)?)?;
+                }
+            }
+            collector.lift(*session)?;
         }
         Ok(())
     }
@@ -223,7 +241,7 @@ impl Waiter<'_> {
     pub fn remove_old_collectors(&self) -> Result<(), Error> {
         let now = self.repository.clock().now();
         for session in self.repository.sessions()? {
-            let old = age(now, &session).is_some_and(|age| age >= self.options.fence_after);
+            let old = age(now, &session).is_some_and(|age| age >= self.patience());
             if session.role == Role::Collector && session.id != self.collector && old {
                 self.remove(&session)?;
             }

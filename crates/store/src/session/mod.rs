@@ -20,7 +20,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use announcement::{Announcement, Role, SessionInfo};
-use pending::Pending;
+use pending::{Named, Pending};
 
 use crate::error::Error;
 use crate::fence;
@@ -36,6 +36,11 @@ use crate::segment::{self, PackSummary};
 /// How often a session gives a sign of life: every 5 minutes, or less often where listings take long to show one.
 const RENEW_AFTER: Duration = Duration::from_secs(300);
 
+/// How often a session of a repository gives a sign of life.
+pub(crate) fn renew_after(repository: &Repository) -> Duration {
+    RENEW_AFTER.max(2 * repository.backend().settle_delay())
+}
+
 /// A session of writing. Its methods may be called from several threads. Dropped without a commit, it leaves no backup.
 #[derive(Debug)]
 pub struct Session<'r> {
@@ -46,6 +51,8 @@ pub struct Session<'r> {
     condemned: HashSet<PackId>,
     /// Packs that are stored but in no segment yet.
     pending: Mutex<Pending>,
+    /// What segments name of it and this process's index does not know.
+    named: Mutex<Named>,
     /// Segments that were written.
     segments: AtomicU32,
     stored_bytes: AtomicU64,
@@ -91,6 +98,7 @@ impl Repository {
             announced: Mutex::new(announcement),
             condemned: HashSet::new(),
             pending: Mutex::default(),
+            named: Mutex::default(),
             segments: AtomicU32::new(0),
             stored_bytes: AtomicU64::new(0),
             stored: Mutex::default(),
@@ -174,8 +182,7 @@ impl<'r> Session<'r> {
         // come here together, one renews it: the others wait, and find it done.
         let mut announced = self.announced();
         let age = self.repository.clock().now().microseconds().saturating_sub(announced.renewed_at);
-        let renew_after = RENEW_AFTER.max(2 * self.repository.backend().settle_delay());
-        if u128::from(age.unsigned_abs()) < renew_after.as_micros() {
+        if u128::from(age.unsigned_abs()) < renew_after(self.repository).as_micros() {
             return Ok(());
         }
         self.renew(&mut announced, |_| ())?;
@@ -245,14 +252,24 @@ impl<'r> Session<'r> {
         }
         // Only now that it is durable: whichever thread writes the segment names no other.
         let summary = PackSummary::of_finished(pack);
-        let full = self.take_pending(summary);
-        match full {
-            Some(full) => {
-                let chunks = full.chunks();
-                self.write_segment(full).map(|()| Some(chunks))
-            }
+        match self.take_pending(summary) {
+            Some(due) => self.name(due),
             None => Ok(None),
         }
+    }
+
+    /// Writes the segment of packs. The index of this process is opened anew only when as much has come together as a full segment has: until then, whoever
+    /// stores the chunks knows them.
+    fn name(&self, packs: Pending) -> Result<Option<Vec<ChunkId>>, Error> {
+        let newly = Named::of(&packs);
+        self.write_segment(packs)?;
+        let mut named = self.named.lock().unwrap_or_else(PoisonError::into_inner);
+        named.add(newly);
+        if !named.is_full() {
+            return Ok(None);
+        }
+        self.repository.forget_index();
+        Ok(Some(std::mem::take(&mut *named).chunks))
     }
 
     /// Adds a stored pack to those that no segment names yet; all of these, if it is time for one.
@@ -271,7 +288,6 @@ impl<'r> Session<'r> {
             Ok((_, bytes)) => {
                 self.stored_bytes.fetch_add(bytes, Ordering::Relaxed);
                 self.segments.fetch_add(1, Ordering::Relaxed);
-                self.repository.forget_index();
                 Ok(())
             }
             Err(error) => {
@@ -289,7 +305,13 @@ impl<'r> Session<'r> {
     /// What the storage says.
     pub fn flush(&self) -> Result<(), Error> {
         let pending = std::mem::take(&mut *self.pending());
-        self.write_segment(pending)
+        let newly = !pending.packs.is_empty();
+        self.write_segment(pending)?;
+        let named = std::mem::take(&mut *self.named.lock().unwrap_or_else(PoisonError::into_inner));
+        if newly || !named.chunks.is_empty() {
+            self.repository.forget_index();
+        }
+        Ok(())
     }
 
     /// Commits a backup: when this returns the backup exists, and not before. The record's session and chunk size are

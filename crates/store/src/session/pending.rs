@@ -1,4 +1,4 @@
-//! [`Pending`]: packs that are stored, and that no segment names yet.
+//! [`Pending`]: packs that are stored, and that no segment names yet. [`Named`]: chunks that one names, and that the index of this process does not know yet.
 
 use std::time::Duration;
 
@@ -6,11 +6,12 @@ use crate::id::ChunkId;
 use crate::segment::{PackSummary, SEGMENT_MAX_PACKS, SEGMENT_TARGET_BYTES};
 use crate::time::Timestamp;
 
-/// After so long, a segment names what is stored, however little: on a slow line, a pack may be minutes of work.
+/// After so long, a session's first segment names what is stored, however little: on a slow line, a pack may be minutes of work. The further ones take twice
+/// as long each, up to 16 times: each is a look at the index for every host.
 const NAME_AFTER: Duration = Duration::from_secs(60);
 
 /// Packs that a session's first segment names; each further one names twice as many, up to [`SEGMENT_MAX_PACKS`].
-const FIRST_SEGMENT_PACKS: usize = 4;
+const FIRST_SEGMENT_PACKS: usize = 8;
 
 /// Packs that are stored, and that no segment names yet. If the process is killed, the next backup does not find them.
 #[derive(Debug, Default)]
@@ -35,18 +36,40 @@ impl Pending {
         self.since = earlier.since.or(self.since);
     }
 
-    /// The chunks of all of them.
-    pub fn chunks(&self) -> Vec<ChunkId> {
-        self.packs.iter().flat_map(|pack| pack.lists.ids.iter().copied()).collect()
-    }
-
     /// Whether it is time for a segment, after so many of the session. The first ones come early, so that of a killed session no more is lost than some
     /// packs, or as much as is kept.
     pub fn is_due(&self, written: u32, now: Timestamp) -> bool {
         let doubled = 2_usize.saturating_pow(written).saturating_mul(FIRST_SEGMENT_PACKS);
         let age = self.since.map_or(0, |since| now.microseconds().saturating_sub(since.microseconds()));
+        let patience = NAME_AFTER * 2_u32.pow(written.min(4));
         self.packs.len() >= doubled.min(SEGMENT_MAX_PACKS)
             || self.bytes >= SEGMENT_TARGET_BYTES
-            || u128::from(age.unsigned_abs()) >= NAME_AFTER.as_micros()
+            || u128::from(age.unsigned_abs()) >= patience.as_micros()
+    }
+}
+
+/// Chunks that a segment names, and that the index of this process does not know yet.
+#[derive(Debug, Default)]
+pub(super) struct Named {
+    pub chunks: Vec<ChunkId>,
+    packs: usize,
+    bytes: usize,
+}
+
+impl Named {
+    pub fn of(pending: &Pending) -> Self {
+        let chunks = pending.packs.iter().flat_map(|pack| pack.lists.ids.iter().copied()).collect();
+        Self { chunks, packs: pending.packs.len(), bytes: pending.bytes }
+    }
+
+    pub fn add(&mut self, newly: Self) {
+        self.chunks.extend(newly.chunks);
+        self.packs += newly.packs;
+        self.bytes += newly.bytes;
+    }
+
+    /// Whether it is worth the look of this process's index at what is new: that costs some requests, and what is not looked for there costs memory.
+    pub fn is_full(&self) -> bool {
+        self.packs >= SEGMENT_MAX_PACKS || self.bytes >= SEGMENT_TARGET_BYTES
     }
 }

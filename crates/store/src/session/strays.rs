@@ -29,7 +29,9 @@ impl Session<'_> {
                 Err(error) => return Err(error),
             };
             adopted += 1;
-            self.take_pending(summary).map_or(Ok(()), |full| self.write_segment(full))?;
+            if let Some(full) = self.take_pending(summary) {
+                self.write_segment(full)?;
+            }
         }
         self.flush()?;
         Ok(adopted)

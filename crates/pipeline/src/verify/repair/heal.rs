@@ -14,6 +14,9 @@ use crate::engine::Control;
 use crate::error::Error;
 use crate::volume::BackupVolume;
 
+/// Chunks of a volume after each other that a disk can't read, from which on it is taken to read nothing more: a large bad place, or a device that is gone.
+const MAX_BAD_CHUNKS: usize = 1024;
+
 /// Whether a read of a volume failed for want of these bytes alone: the volume ends before them, or its disk can't read them.
 fn is_lost(error: &std::io::Error) -> bool {
     let errno = rustix::io::Errno::from_io_error(error);
@@ -185,26 +188,24 @@ impl<'a> Healer<'a> {
                 Err(error) => return Err(failed(offset)(error)),
             }
         }
-        let (mut offset, mut skipped) = (0, false);
-        while lacks(&self.healed) {
+        let mut offset = 0;
+        let mut bad = 0;
+        'chunk: while lacks(&self.healed) {
             control.cancel.check(false)?;
             buffer.resize(repository.descriptor().chunk_size.bytes() as usize, 0);
             let mut filled = 0;
             while let Some(rest) = buffer.get_mut(filled..).filter(|rest| !rest.is_empty()) {
                 match file.read_at(rest, offset + filled as u64) {
                     Ok(0) => break,
-                    Ok(read) => filled += read,
-                    // What follows the bad sector is on the grid again.
-                    Err(error) if is_lost(&error) => {
-                        skipped = true;
-                        break;
+                    Ok(read) => (filled, bad) = (filled + read, 0),
+                    // What follows a bad sector is on the grid again. A disk that reads nothing more is no source.
+                    Err(error) if is_lost(&error) && bad < MAX_BAD_CHUNKS => {
+                        bad += 1;
+                        offset += buffer.len() as u64;
+                        continue 'chunk;
                     }
                     Err(error) => return Err(failed(offset)(error)),
                 }
-            }
-            if std::mem::take(&mut skipped) {
-                offset += buffer.len() as u64;
-                continue;
             }
             buffer.truncate(filled);
             if buffer.is_empty() {

@@ -14,12 +14,6 @@ use crate::verify::{add_extent, merged, store};
 /// Places in volumes that are remembered of each chunk that is wanted.
 const MAX_PLACES: usize = 4;
 
-fn is_anywhere(repository: &Repository, id: ChunkId) -> Result<bool, StoreError> {
-    let mut found = false;
-    repository.search(&HashSet::from([id]), &mut |_, _| found = true)?;
-    Ok(found)
-}
-
 /// What backups lack.
 #[derive(Debug, Default)]
 pub(super) struct Missing {
@@ -50,8 +44,6 @@ impl Missing {
         let mut places = Vec::new();
         // Whether any copy is there that is not known to be damaged.
         let mut searched: HashMap<ChunkId, bool> = HashMap::new();
-        // Nodes that were looked for.
-        let mut sought: HashSet<ChunkId> = HashSet::new();
         for (volume, id) in backups {
             let mut lacking = Lacking {
                 damaged: DamagedBackup { volume: volume.clone(), id: *id, reason: None, lost: vec![] },
@@ -68,7 +60,7 @@ impl Missing {
                 Err(error) => return Err(store(error)),
             };
             let mut lost: Vec<Extent> = Vec::new();
-            let mut position = 0;
+            let (mut position, mut caught_up) = (0, false);
             let mut leaves = repository.leaves(&record, 0..record.volume_bytes);
             while let Some(leaf) = leaves.next() {
                 control.cancel.check(false)?;
@@ -78,10 +70,10 @@ impl Missing {
                         leaf
                     }
                     Err(unreadable) if !unreadable.error.is_damage() => return Err(unreadable.error.into()),
-                    // A collector may have moved it, and the index not know yet: looking for it loads the directory that has it.
-                    Err(UnreadableNode { error: StoreError::ChunkMissing { id }, .. })
-                        if sought.insert(id) && is_anywhere(repository, id)? =>
-                    {
+                    // A collector may have moved it, and the index not know yet.
+                    Err(UnreadableNode { error: StoreError::ChunkMissing { .. }, .. }) if !caught_up => {
+                        caught_up = true;
+                        repository.catch_up()?;
                         leaves = repository.leaves(&record, position..record.volume_bytes);
                         continue;
                     }
