@@ -31,7 +31,7 @@ use crate::pack::{Content, FinishedPack, PackBuilder};
 use crate::record::Record;
 use crate::repository::{Location, Repository};
 use crate::sabotage::{Step, skips};
-use crate::segment::{self, PackSummary};
+use crate::segment::PackSummary;
 
 /// How often a session gives a sign of life: every 5 minutes, or less often where listings take long to show one.
 const RENEW_AFTER: Duration = Duration::from_secs(300);
@@ -233,10 +233,6 @@ impl<'r> Session<'r> {
         PackBuilder::new(self.repository.seal().clone(), self.id, content)
     }
 
-    fn pending(&self) -> MutexGuard<'_, Pending> {
-        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Stores a pack: durable when this returns. Several threads may store packs at the same time. Once enough have come together, the segment
     /// that names them is written as well; then this returns the chunks of all of them, which the index finds from then on.
     ///
@@ -255,46 +251,6 @@ impl<'r> Session<'r> {
         match self.take_pending(summary) {
             Some(due) => self.name(due),
             None => Ok(None),
-        }
-    }
-
-    /// Writes the segment of packs. The index of this process is opened anew only when as much has come together as a full segment has: until then, whoever
-    /// stores the chunks knows them.
-    fn name(&self, packs: Pending) -> Result<Option<Vec<ChunkId>>, Error> {
-        let newly = Named::of(&packs);
-        self.write_segment(packs)?;
-        let mut named = self.named.lock().unwrap_or_else(PoisonError::into_inner);
-        named.add(newly);
-        if !named.is_full() {
-            return Ok(None);
-        }
-        self.repository.forget_index();
-        Ok(Some(std::mem::take(&mut *named).chunks))
-    }
-
-    /// Adds a stored pack to those that no segment names yet; all of these, if it is time for one.
-    fn take_pending(&self, summary: PackSummary) -> Option<Pending> {
-        let now = self.repository.clock().now();
-        let mut pending = self.pending();
-        pending.add(summary, now);
-        pending.is_due(self.segments.load(Ordering::Relaxed), now).then(|| std::mem::take(&mut *pending))
-    }
-
-    fn write_segment(&self, pending: Pending) -> Result<(), Error> {
-        if pending.packs.is_empty() {
-            return Ok(());
-        }
-        match segment::write(&*self.repository.backend, self.repository.seal(), self.id, &pending.packs) {
-            Ok((_, bytes)) => {
-                self.stored_bytes.fetch_add(bytes, Ordering::Relaxed);
-                self.segments.fetch_add(1, Ordering::Relaxed);
-                Ok(())
-            }
-            Err(error) => {
-                // Not forgotten: a record must not be committed before a segment names its packs.
-                self.pending().take_back(pending);
-                Err(error)
-            }
         }
     }
 

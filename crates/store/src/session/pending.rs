@@ -1,9 +1,13 @@
 //! [`Pending`]: packs that are stored, and that no segment names yet. [`Named`]: chunks that one names, and that the index of this process does not know yet.
 
+use std::sync::atomic::Ordering;
+use std::sync::{MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::Session;
+use crate::error::Error;
 use crate::id::ChunkId;
-use crate::segment::{PackSummary, SEGMENT_MAX_PACKS, SEGMENT_TARGET_BYTES};
+use crate::segment::{self, PackSummary, SEGMENT_MAX_PACKS, SEGMENT_TARGET_BYTES};
 use crate::time::Timestamp;
 
 /// After so long, a session's first segment names what is stored, however little: on a slow line, a pack may be minutes of work. The further ones take twice
@@ -71,5 +75,51 @@ impl Named {
     /// Whether it is worth the look of this process's index at what is new: that costs some requests, and what is not looked for there costs memory.
     pub fn is_full(&self) -> bool {
         self.packs >= SEGMENT_MAX_PACKS || self.bytes >= SEGMENT_TARGET_BYTES
+    }
+}
+
+impl Session<'_> {
+    pub(super) fn pending(&self) -> MutexGuard<'_, Pending> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes the segment of packs. The index of this process is opened anew only when as much has come together as a full segment has: until then, whoever
+    /// stores the chunks knows them.
+    pub(super) fn name(&self, packs: Pending) -> Result<Option<Vec<ChunkId>>, Error> {
+        let newly = Named::of(&packs);
+        self.write_segment(packs)?;
+        let mut named = self.named.lock().unwrap_or_else(PoisonError::into_inner);
+        named.add(newly);
+        if !named.is_full() {
+            return Ok(None);
+        }
+        self.repository.forget_index();
+        Ok(Some(std::mem::take(&mut *named).chunks))
+    }
+
+    /// Adds a stored pack to those that no segment names yet; all of these, if it is time for one.
+    pub(super) fn take_pending(&self, summary: PackSummary) -> Option<Pending> {
+        let now = self.repository.clock().now();
+        let mut pending = self.pending();
+        pending.add(summary, now);
+        pending.is_due(self.segments.load(Ordering::Relaxed), now).then(|| std::mem::take(&mut *pending))
+    }
+
+    pub(super) fn write_segment(&self, pending: Pending) -> Result<(), Error> {
+        if pending.packs.is_empty() {
+            return Ok(());
+        }
+        match segment::write(&*self.repository.backend, self.repository.seal(), self.id, &pending.packs) {
+            Ok((_, bytes)) => {
+                self.stored_bytes.fetch_add(bytes, Ordering::Relaxed);
+                self.segments.fetch_add(1, Ordering::Relaxed);
+                Ok(())
+            }
+            Err(error) => {
+                // Not forgotten: a record must not be committed before a segment names its packs.
+                self.pending().take_back(pending);
+                Err(error)
+            }
+        }
     }
 }
