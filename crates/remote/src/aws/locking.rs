@@ -24,7 +24,7 @@ use reqwest::header::HeaderMap;
 
 use super::retention::{Fault, document, is_retention, parse_date, until};
 use crate::bucket::Words;
-use crate::http::{Refusal, client, element};
+use crate::http::{Refusal, client_of, element};
 use crate::retry::Tries;
 use crate::{Bucket, Settings, runtime};
 
@@ -51,9 +51,9 @@ impl Locking {
         signer: Arc<AmazonS3>,
         prefix: &str,
         words: Words,
-        settings: &Settings,
+        (settings, is_plain): (&Settings, bool),
     ) -> Result<Locking, reqwest::Error> {
-        let http = client(settings).timeout(settings.request_timeout).build()?;
+        let http = client_of(settings, is_plain).timeout(settings.request_timeout).build()?;
         let prefix = if prefix.is_empty() { String::new() } else { format!("{prefix}/") };
         Ok(Locking { bucket, signer, http, prefix, words, settings: settings.clone() })
     }

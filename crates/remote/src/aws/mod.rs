@@ -8,6 +8,7 @@ mod retention;
 
 use std::sync::Arc;
 
+use object_store::ClientConfigKey;
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey, Checksum, S3ConditionalPut};
 
 use self::credentials::Explained;
@@ -23,12 +24,14 @@ use crate::{Bucket, Container, Environment, Error, Settings};
 pub(crate) fn open(environment: &Environment, container: &Container, settings: &Settings) -> Result<Locking, Error> {
     let failed = |source| cannot_use(container, source);
     let configured = with_credentials(configure(environment, container, settings)?, settings).map_err(failed)?;
+    let allows_http = configured.get_config_value(&AmazonS3ConfigKey::Client(ClientConfigKey::AllowHttp));
+    let is_plain = allows_http.is_some_and(|value| value == "true");
     let once = Arc::new(configured.clone().with_retry(no_retries()).build().map_err(failed)?);
     let patient = Arc::new(configured.with_retry(retries(settings)).build().map_err(failed)?);
     let stores = Stores { once: once.clone(), patient, pages: Some(once.clone()), omits_prefix: false };
     let words = Words::of(container.service());
     let bucket = Bucket::on(stores, container.prefix(), container.to_string(), words.clone(), settings)?;
-    Locking::new(bucket, once, container.prefix(), words, settings).map_err(|source| Error::Client {
+    Locking::new(bucket, once, container.prefix(), words, (settings, is_plain)).map_err(|source| Error::Client {
         location: container.to_string(),
         variables: "AWS_",
         source: source.into(),

@@ -12,3 +12,11 @@ pub(crate) fn client(settings: &Settings) -> ClientBuilder {
         .connect_timeout(settings.connect_timeout)
         .user_agent(concat!("cinderblock/", env!("CARGO_PKG_VERSION")))
 }
+
+/// The same, for an endpoint that is asked without TLS alone, or with it alone. Without, the system's certificates are not read: some hundred files, 10 ms.
+pub(crate) fn client_of(settings: &Settings, is_plain: bool) -> ClientBuilder {
+    match is_plain {
+        true => client(settings).tls_certs_only([]),
+        false => client(settings).https_only(true),
+    }
+}

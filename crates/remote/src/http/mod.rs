@@ -7,7 +7,7 @@ mod refusal;
 mod service;
 mod stall;
 
-pub(crate) use client::client;
+pub(crate) use client::{client, client_of};
 pub(crate) use keys::{original, rewrite};
 pub(crate) use refusal::{Refusal, element};
 pub(crate) use service::{Connector, Integrity};

@@ -15,7 +15,7 @@ use object_store::client::{
 use object_store::{ClientConfigKey, ClientOptions, Error as StoreError, HeaderValue};
 
 use super::stall::{Unstalled, stalled};
-use super::{Refusal, client, rewrite};
+use super::{Refusal, client_of, rewrite};
 use crate::Settings;
 
 /// The most that is read of an answer that means failure, in bytes.
@@ -55,9 +55,8 @@ impl Connector {
         let is_plain = options.get_config_value(&ClientConfigKey::AllowHttp).is_some_and(|value| value == "true");
         let connect_timeout = options.get_config_value(&ClientConfigKey::ConnectTimeout);
         let seconds = connect_timeout.and_then(|text| text.strip_suffix('s')?.parse().ok()).map(Duration::from_secs);
-        client(&self.settings)
+        client_of(&self.settings, is_plain)
             .http1_only()
-            .https_only(!is_plain)
             .connect_timeout(seconds.unwrap_or(self.settings.connect_timeout).min(self.settings.connect_timeout))
             .timeout(self.settings.request_timeout)
             .build()

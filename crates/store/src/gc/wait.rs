@@ -11,7 +11,7 @@ use crate::layout;
 use crate::repository::Repository;
 use crate::sabotage::{Step, skips};
 use crate::session::announcement::{Role, SessionInfo};
-use crate::session::renew_after;
+use crate::session::{RENEW_AFTER, renew_after};
 use crate::time::Timestamp;
 
 /// How often a collector looks who is at work.
@@ -105,9 +105,14 @@ impl Waiter<'_> {
         session.damaged || heeds_fences && age(now, session).is_some_and(|age| age >= self.patience())
     }
 
-    /// For how long a session may give no sign of life. Where listings lag for long, sessions renew themselves less often than collectors may be told to expect.
+    /// For how long a session may give no sign of life. Where listings lag for long, sessions renew themselves less often than a collector may have been told to
+    /// expect.
     fn patience(&self) -> Duration {
-        self.options.fence_after.max(3 * renew_after(self.repository))
+        let least = match renew_after(self.repository) {
+            RENEW_AFTER => Duration::ZERO,
+            longer => 3 * longer,
+        };
+        self.options.fence_after.max(least)
     }
 
     /// Ends the writers that gave no sign of life for long: what they wrote is nobody's then.

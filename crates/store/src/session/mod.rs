@@ -34,7 +34,7 @@ use crate::sabotage::{Step, skips};
 use crate::segment::PackSummary;
 
 /// How often a session gives a sign of life: every 5 minutes, or less often where listings take long to show one.
-const RENEW_AFTER: Duration = Duration::from_secs(300);
+pub(crate) const RENEW_AFTER: Duration = Duration::from_secs(300);
 
 /// How often a session of a repository gives a sign of life.
 pub(crate) fn renew_after(repository: &Repository) -> Duration {
