@@ -31,7 +31,7 @@ CINDERBLOCK_CINDER_REFERENCE ?= $(abspath ../shared/cinder-reference/cinder_refe
 export CINDERBLOCK_CINDER_REFERENCE
 
 test: deps ## Run all tests, those in the documentation too; installs Cinder once, for comparison (550 MB, 1½ minutes)
-	@tools/deps bindfs
+	@tools/deps bindfs strace
 	@if [ -e "$$CINDERBLOCK_CINDER_REFERENCE" ]; then python=$${CINDERBLOCK_CINDER_PYTHON:-$$(tools/cinder-oracle)}; \
 		else echo "make: no $$CINDERBLOCK_CINDER_REFERENCE: no tests beside Cinder's own driver" >&2; fi; \
 		set -x; CINDERBLOCK_CINDER_PYTHON=$$python cargo test --release --workspace
