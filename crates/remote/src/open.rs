@@ -15,7 +15,7 @@ const FOLDER_SETTLE_VARIABLE: &str = "CINDERBLOCK_FOLDER_SETTLE";
 
 /// Opens a place that is there.
 ///
-/// A folder has to exist; `CINDERBLOCK_FOLDER_SETTLE` (`90s`, `10m`), where it is set, replaces its settle delay. Of a bucket or container that is not known yet: it is not asked for anything here, and the
+/// A folder has to exist; `CINDERBLOCK_FOLDER_SETTLE` (`90s`, `10m`), where it is set, makes its settle delay longer than the kinds of file systems say. Of a bucket or container that is not known yet: it is not asked for anything here, and the
 /// first operation says what is wrong with it.
 ///
 /// # Errors

@@ -230,19 +230,15 @@ fn text(collected: &Collected) -> String {
             "noted {chunks} in packs: other copies count from now on, and backups store what is damaged again"
         );
     }
-    if collected.pending_packs > 0 && collected.waiting.is_empty() {
-        let _ = writeln!(
-            text,
-            "{} are left to delete: others collect, too, or damage was found",
-            packs(collected.pending_packs)
-        );
-    } else if collected.pending_packs > 0 {
-        let _ = writeln!(text, "{} are left to delete, and wait for:", packs(collected.pending_packs));
+    if collected.pending_packs > 0 {
+        let why = match collected.waiting.is_empty() {
+            true => ": others collect, too, or damage was found",
+            false => ", and wait for:",
+        };
+        let _ = writeln!(text, "{} are left to delete{why}", packs(collected.pending_packs));
         for waiting in &collected.waiting {
             let _ = writeln!(text, "    {}", waiting.text());
         }
-    }
-    if collected.pending_packs > 0 {
         text.push_str("the next 'cinderblock gc' deletes them\n");
     }
     text

@@ -195,24 +195,7 @@ impl<'a> DataCheck<'a> {
             Err(error) if error.is_not_found() => {}
             // A disk that can't read a sector has lost what is in it, and no more.
             Err(error) if error.is_unreadable() && read.end - read.first > 1 => {
-                let mut failed = 0;
-                for number in read.first..read.end {
-                    let from = pack.range_of(number)?.start;
-                    // Where nothing can be read, each attempt takes the disk seconds.
-                    let end = if failed < MAX_BAD_FRAMES { number + 1 } else { read.end };
-                    let part = Read { first: number, end, from, bytes: pack.range_of(end - 1)?.end - from };
-                    let stored = stored.get_mut(..part.bytes as usize).unwrap_or_default();
-                    match self.read_frames(pack, noted, part, stored, plain) {
-                        Err(error) if !error.is_not_found() => {
-                            failed += 1;
-                            self.lose(pack, noted, part, error);
-                        }
-                        _ => failed = 0,
-                    }
-                    if end == read.end {
-                        break;
-                    }
-                }
+                self.read_one_by_one(pack, noted, read, stored, plain)?;
             }
             Err(error) => self.lose(pack, noted, read, error),
         }
@@ -236,6 +219,34 @@ impl<'a> DataCheck<'a> {
                 self.frame(pack, noted, (number, read.from), stored, plain);
             }
         });
+        Ok(())
+    }
+
+    /// Reads frames of which one can't be read, each by itself.
+    fn read_one_by_one(
+        &self,
+        pack: &PackReader,
+        noted: &Wrong,
+        read: Read,
+        stored: &mut [u8],
+        plain: &mut Vec<u8>,
+    ) -> Result<(), Error> {
+        let (mut first, mut failed) = (read.first, 0);
+        while first < read.end {
+            let from = pack.range_of(first)?.start;
+            // Where nothing can be read, each attempt takes the disk seconds.
+            let end = if failed < MAX_BAD_FRAMES { first + 1 } else { read.end };
+            let part = Read { first, end, from, bytes: pack.range_of(end - 1)?.end - from };
+            let stored = stored.get_mut(..part.bytes as usize).unwrap_or_default();
+            match self.read_frames(pack, noted, part, stored, plain) {
+                Err(error) if !error.is_not_found() => {
+                    failed += 1;
+                    self.lose(pack, noted, part, error);
+                }
+                _ => failed = 0,
+            }
+            first = end;
+        }
         Ok(())
     }
 

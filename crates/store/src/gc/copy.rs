@@ -32,19 +32,6 @@ pub(super) struct Copied {
     pub noted: u64,
 }
 
-impl Copied {
-    fn add(&mut self, id: PackId, outcome: Noted) {
-        match outcome {
-            Noted::Done => self.done.push(id),
-            Noted::Gone => self.gone.push(id),
-            Noted::Damage { error, noted } => {
-                self.damage.push(error);
-                self.noted += noted;
-            }
-        }
-    }
-}
-
 /// What became of the reading of a pack. That something could not be written is no part of it: it ends the collection, since what is lost then was of other
 /// packs, too.
 enum Outcome {
@@ -74,13 +61,6 @@ fn is_gone(error: &Error) -> bool {
         Error::Backend(error) => error.is_not_found(),
         _ => false,
     }
-}
-
-/// The same, once what is wrong has been noted.
-enum Noted {
-    Done,
-    Gone,
-    Damage { error: Error, noted: u64 },
 }
 
 /// What is copied of packs.
@@ -131,7 +111,7 @@ pub(super) fn copy_live(
                 Ok(opened) => copier.copy(&opened, (reached, what))?,
                 Err(error) => Outcome::of_pack(error)?,
             };
-            copied.add(id, copier.note(id, outcome)?);
+            copier.note(id, outcome, &mut copied)?;
         }
     }
     copier.finish()?;
@@ -232,29 +212,35 @@ impl Copier<'_> {
         Ok(outcome)
     }
 
-    /// Notes what is wrong in a pack, if it is when it is read again.
-    fn note(&self, id: PackId, outcome: Outcome) -> Result<Noted, Error> {
-        let session = Some(self.session.id());
+    /// Says what became of a pack, and notes what is wrong in it, if it is when it is read again.
+    fn note(&self, id: PackId, outcome: Outcome, copied: &mut Copied) -> Result<(), Error> {
+        let (repository, session) = (self.repository, Some(self.session.id()));
         let (noted, error) = match outcome {
-            Outcome::Read => return Ok(Noted::Done),
-            Outcome::Gone => return Ok(Noted::Gone),
-            Outcome::Wrong(slots, error) => match self.repository.confirm_damage(id, &slots) {
-                Ok(again) => (self.repository.note_damage(session, id, &again.wrong).map(|noted| noted as u64), error),
-                Err(Error::PackMissing { .. }) => return Ok(Noted::Gone),
-                Err(error) => return Err(error),
+            Outcome::Read => {
+                copied.done.push(id);
+                return Ok(());
+            }
+            Outcome::Gone => {
+                copied.gone.push(id);
+                return Ok(());
+            }
+            Outcome::Wrong(slots, error) => match repository.confirm_damage(id, &slots) {
+                Err(Error::PackMissing { .. }) => return self.note(id, Outcome::Gone, copied),
+                again => (repository.note_damage(session, id, &again?.wrong).map(|noted| noted as u64), error),
             },
-            Outcome::Broken(error) => match self.repository.confirm_broken_pack(id)? {
-                Some(true) => (self.repository.note_broken_pack(session, id).map(u64::from), error),
+            Outcome::Broken(error) => match repository.confirm_broken_pack(id)? {
+                Some(true) => (repository.note_broken_pack(session, id).map(u64::from), error),
                 Some(false) => (Ok(0), error),
-                None => return Ok(Noted::Gone),
+                None => return self.note(id, Outcome::Gone, copied),
             },
         };
-        match noted {
-            Ok(noted) => Ok(Noted::Damage { error, noted }),
+        copied.damage.push(error);
+        copied.noted += match noted {
             // Room is what others may be collecting for.
-            Err(Error::Backend(cinderblock_backend::Error::NoSpace { .. })) => Ok(Noted::Damage { error, noted: 0 }),
-            Err(error) => Err(error),
-        }
+            Err(Error::Backend(cinderblock_backend::Error::NoSpace { .. })) => 0,
+            noted => noted?,
+        };
+        Ok(())
     }
 
     fn push(&mut self, content: Content, frame: EncodedFrame) -> Result<(), Error> {

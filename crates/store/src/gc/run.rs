@@ -211,12 +211,18 @@ impl Run<'_> {
         marking: &mut Marking,
         condemned: &mut Vec<PackId>,
     ) -> Result<u64, Error> {
-        let copied = copy_live(self.repository, self.session, &mut marking.reached, (packs, what), self.observer)?;
-        self.report.damage.extend(copied.damage);
-        self.report.noted += copied.noted;
+        let copied = self.copy_live(packs, what, marking)?;
         self.report.repacked += copied.done.len() as u64;
         condemned.extend(&copied.done);
         Ok(copied.done.len() as u64)
+    }
+
+    /// Copies, and says what turned out to be damaged.
+    fn copy_live(&mut self, packs: &[(PackId, u64)], what: What, marking: &mut Marking) -> Result<Copied, Error> {
+        let mut copied = copy_live(self.repository, self.session, &mut marking.reached, (packs, what), self.observer)?;
+        self.report.damage.append(&mut copied.damage);
+        self.report.noted += copied.noted;
+        Ok(copied)
     }
 
     /// Removes the records of sessions that were declared ended: they are no backups.
@@ -311,11 +317,8 @@ impl Run<'_> {
         needed.sort_unstable();
         let mut copied = Copied::default();
         if !skips(Step::Salvage) {
-            let needed = sized(&needed, &there);
-            copied = copy_live(repository, self.session, &mut marking.reached, (&needed, What::Marked), self.observer)?;
+            copied = self.copy_live(&sized(&needed, &there), What::Marked, &mut marking)?;
         }
-        self.report.damage.extend(copied.damage);
-        self.report.noted += copied.noted;
         // Of what was noted just now, the only right copy may be in a pack that is about to go.
         if !copied.gone.is_empty() || copied.noted > 0 && !skips(Step::NotedDamage) {
             return Ok(None);

@@ -138,12 +138,7 @@ impl Waiter<'_> {
             committed.extend(sessions.iter().map(|session| session.id));
             return Ok(None);
         }
-        for session in sessions {
-            collector.fence(session.id, self.repository.clock().now())?;
-        }
-        // Whoever puts its record from now on sees the fence; the record of whoever did so before is shown after this.
-        self.settle(2);
-        let writers = if skips(Step::LookAfterFence) { Ok(HashSet::new()) } else { self.writers_of_records()? };
+        let writers = self.fence_and_look(sessions.iter().map(|session| session.id))?;
         for session in sessions {
             match &writers {
                 Ok(writers) if !writers.contains(&session.id) => {
@@ -160,6 +155,19 @@ impl Waiter<'_> {
             committed.insert(session.id);
         }
         Ok(writers.err())
+    }
+
+    /// Asks sessions to end; the sessions that have put their records before, or why one of these can't be read.
+    fn fence_and_look(
+        &self,
+        sessions: impl Iterator<Item = SessionId>,
+    ) -> Result<Result<HashSet<SessionId>, Error>, Error> {
+        for session in sessions {
+            self.collector().fence(session, self.repository.clock().now())?;
+        }
+        // Whoever puts its record from now on sees the fence; the record of whoever did so before is shown after this.
+        self.settle(2);
+        if skips(Step::LookAfterFence) { Ok(Ok(HashSet::new())) } else { self.writers_of_records() }
     }
 
     fn remove(&self, session: &SessionInfo) -> Result<(), Error> {
@@ -219,11 +227,7 @@ impl Waiter<'_> {
     /// Declares sessions ended that have gone, and have no record: then the fences of others around them say nothing more.
     fn end_unlisted(&self, sessions: &BTreeMap<SessionId, Vec<SessionId>>) -> Result<(), Error> {
         let collector = self.collector();
-        for session in sessions.keys() {
-            collector.fence(*session, self.repository.clock().now())?;
-        }
-        self.settle(2);
-        let writers = self.writers_of_records()?;
+        let writers = self.fence_and_look(sessions.keys().copied())?;
         for (session, others) in sessions {
             if writers.as_ref().is_ok_and(|writers| !writers.contains(session)) {
                 collector.bury(*session, self.repository.clock().now())?;
