@@ -22,6 +22,7 @@ use rustix::io::{Errno, retry_on_intr};
 
 use self::absence::Absence;
 use self::descriptors::Descriptors;
+pub use self::system::is_bad_sector;
 use self::writer::FolderWriter;
 use crate::{Backend, Error, ForeignName, Leftovers, ObjectInfo, ObjectName, ObjectWriter, Tail};
 
@@ -120,7 +121,7 @@ impl Folder {
 
     /// The error of a read of an object's file.
     fn read_failed(&self, name: &ObjectName, file: &File, error: io::Error) -> Error {
-        match system::is_bad_sector(file, &error) {
+        match is_bad_sector(file, &error) {
             true => Error::Unreadable { name: self.full_path(name), source: error },
             false => self.failed("read", name, error),
         }

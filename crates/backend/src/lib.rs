@@ -80,7 +80,7 @@ pub use backend::{Backend, Leftovers, ObjectInfo, ObjectWriter, Tail};
 pub use crashing::{Crash, Crashing};
 pub use error::Error;
 pub use faulty::{Faulty, Rule};
-pub use folder::Folder;
+pub use folder::{Folder, is_bad_sector};
 pub use foreign::ForeignName;
 pub use in_flight::for_each_in_flight;
 pub use limited::{Limited, Line};

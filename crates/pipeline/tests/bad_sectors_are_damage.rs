@@ -109,3 +109,25 @@ fn a_bad_sector_in_a_record_is_a_doubt() {
     disk.heal();
     assert!(fixture.stream(&record).unwrap() == volume);
 }
+
+/// A volume that gives nothing but errors, as a device that is gone: the search in it ended nowhere. The memory of this process below its first page answers
+/// as such a disk does.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_volume_that_cannot_be_read_at_all_is_no_source() {
+    let fixture = Fixture::new();
+    let volume = noise(1, 20 * CHUNK);
+    let record = fixture.store_fixed("vm", &volume);
+    fixture.change(&fixture.pack(record.data_packs[0]), |mut bytes| {
+        bytes[5000] ^= 1;
+        Some(bytes)
+    });
+    let options = RepairOptions { read_data: true, sources: vec!["/proc/self/mem".into()], ..RepairOptions::default() };
+    let failed = fixture.engine.repair(&fixture.repository, None, &options, &Control::default());
+    assert!(
+        matches!(&failed, Err(cinderblock_pipeline::Error::ReadSource { offset, .. }) if *offset > 0),
+        "{failed:?}"
+    );
+    assert!(repair(&fixture, Some(&volume)).damaged_backups.is_empty());
+    assert!(fixture.stream(&record).unwrap() == volume);
+}

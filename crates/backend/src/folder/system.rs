@@ -87,8 +87,9 @@ fn is_valid(name: &str) -> bool {
     ObjectName::new(name).is_ok()
 }
 
-/// Whether a read of a file failed because its disk can't read what is there. Behind a network the same answer says only that none came in time.
-pub(super) fn is_bad_sector(file: impl AsFd, error: &io::Error) -> bool {
+/// Whether a read of a file or a block device failed because its disk can't read what is there. Behind a network (NFS, SMB, 9p, FUSE) the same answer says only
+/// that none came in time: that is no bad sector.
+pub fn is_bad_sector(file: impl AsFd, error: &io::Error) -> bool {
     is_bad_sector_of(file, error, &NETWORK_FILE_SYSTEMS)
 }
 

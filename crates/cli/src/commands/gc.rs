@@ -232,7 +232,7 @@ fn text(collected: &Collected) -> String {
     }
     if collected.pending_packs > 0 {
         let why = match collected.waiting.is_empty() {
-            true => ": others collect, too, or damage was found",
+            true => "",
             false => ", and wait for:",
         };
         let _ = writeln!(text, "{} are left to delete{why}", packs(collected.pending_packs));

@@ -18,9 +18,8 @@ use crate::volume::BackupVolume;
 const MAX_BAD_CHUNKS: usize = 1024;
 
 /// Whether a read of a volume failed for want of these bytes alone: the volume ends before them, or its disk can't read them.
-fn is_lost(error: &std::io::Error) -> bool {
-    let errno = rustix::io::Errno::from_io_error(error);
-    error.kind() == std::io::ErrorKind::UnexpectedEof || errno == Some(rustix::io::Errno::IO)
+fn is_lost(file: &File, error: &std::io::Error) -> bool {
+    error.kind() == std::io::ErrorKind::UnexpectedEof || cinderblock_backend::is_bad_sector(file, error)
 }
 
 /// A writer that stores again what was found; without a session it only counts.
@@ -184,7 +183,7 @@ impl<'a> Healer<'a> {
                 Ok(()) if repository.ids().chunk(&buffer) == id => self.push(Content::Data, id, &buffer)?,
                 // Also where the volume ends before it, or its disk can't read it: the chunk may be elsewhere.
                 Ok(()) => {}
-                Err(error) if is_lost(&error) => {}
+                Err(error) if is_lost(&file, &error) => {}
                 Err(error) => return Err(failed(offset)(error)),
             }
         }
@@ -199,7 +198,7 @@ impl<'a> Healer<'a> {
                     Ok(0) => break,
                     Ok(read) => (filled, bad) = (filled + read, 0),
                     // What follows a bad sector is on the grid again. A disk that reads nothing more is no source.
-                    Err(error) if is_lost(&error) && bad < MAX_BAD_CHUNKS => {
+                    Err(error) if is_lost(&file, &error) && bad < MAX_BAD_CHUNKS => {
                         bad += 1;
                         offset += buffer.len() as u64;
                         continue 'chunk;
