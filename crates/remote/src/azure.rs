@@ -7,6 +7,7 @@ use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
 use crate::bucket::{Stores, Words};
 use crate::http::{Connector, Integrity};
 use crate::open::{check_endpoint, client_options, no_retries, retries};
+use crate::retry::Contact;
 use crate::{Bucket, Container, Environment, Error, Settings};
 
 /// A container, with account and credentials from `AZURE_STORAGE_...`, a connection string among them, or the identity of the
@@ -17,17 +18,18 @@ pub(crate) fn open(environment: &Environment, container: &Container, settings: &
         variables: "AZURE_",
         source: source.into(),
     };
-    let configured = configure(environment, container, settings)?;
+    let contact = Contact::default();
+    let configured = configure(environment, container, (settings, &contact))?;
     let once = Arc::new(configured.clone().with_retry(no_retries()).build().map_err(failed)?);
     let patient = Arc::new(configured.with_retry(retries(settings)).build().map_err(failed)?);
-    let stores = Stores { once: once.clone(), patient, pages: Some(once), omits_prefix: true };
+    let stores = Stores { once: once.clone(), patient, pages: Some(once), omits_prefix: true, contact };
     Bucket::on(stores, container.prefix(), container.to_string(), Words::of(container.service()), settings)
 }
 
 fn configure(
     environment: &Environment,
     container: &Container,
-    settings: &Settings,
+    (settings, contact): (&Settings, &Contact),
 ) -> Result<MicrosoftAzureBuilder, Error> {
     let mut builder = MicrosoftAzureBuilder::new();
     if let Some(text) = environment.get("AZURE_STORAGE_CONNECTION_STRING") {
@@ -60,7 +62,7 @@ fn configure(
     Ok(builder
         .with_container_name(container.name())
         .with_client_options(client_options(settings, endpoint.as_deref()))
-        .with_http_connector(Connector::new(Integrity::CompareMd5, settings)))
+        .with_http_connector(Connector::new(Integrity::CompareMd5, settings, contact)))
 }
 
 /// The settings in a connection string.
@@ -114,7 +116,7 @@ mod tests {
 
     fn configured(variables: &[(&str, &str)]) -> Result<MicrosoftAzureBuilder, Error> {
         let Ok(Place::Container(container)) = "az://container".parse() else { panic!("az:// is a container") };
-        configure(&Environment::new(variables), &container, &Settings::default())
+        configure(&Environment::new(variables), &container, (&Settings::default(), &Contact::default()))
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! When a request that failed is sent again.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::Settings;
@@ -13,21 +15,42 @@ pub(crate) trait Passing {
     fn is_passing(&self) -> bool;
 }
 
+/// Whether a service has answered anything yet. Shared by all that speak to it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Contact(Arc<AtomicBool>);
+
+impl Contact {
+    /// It has.
+    pub(crate) fn made(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    fn is_made(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
 /// The attempts at one operation.
 #[derive(Debug)]
 pub(crate) struct Tries {
     left: u32,
+    contact: Contact,
+    /// As long as there is no contact.
+    first_deadline: Instant,
     deadline: Instant,
     pause: Duration,
 }
 
 impl Tries {
     /// Before the first attempt.
-    pub(crate) fn begin(settings: &Settings) -> Tries {
+    pub(crate) fn begin(settings: &Settings, contact: &Contact) -> Tries {
         let now = Instant::now();
+        let after = |duration| now.checked_add(duration).unwrap_or(now);
         Tries {
             left: settings.retries,
-            deadline: now.checked_add(settings.retry_for).unwrap_or(now),
+            contact: contact.clone(),
+            first_deadline: after(settings.first_answer.min(settings.retry_for)),
+            deadline: after(settings.retry_for),
             pause: settings.first_pause,
         }
     }
@@ -36,7 +59,8 @@ impl Tries {
     /// final, or because there were enough.
     pub(crate) async fn again<E: Passing>(&mut self, error: E) -> Result<(), E> {
         let pause = self.pause.mul_f64(jitter());
-        let in_time = Instant::now().checked_add(pause).is_some_and(|then| then <= self.deadline);
+        let deadline = if self.contact.is_made() { self.deadline } else { self.first_deadline };
+        let in_time = Instant::now().checked_add(pause).is_some_and(|then| then <= deadline);
         if !error.is_passing() || self.left == 0 || !in_time {
             return Err(error);
         }
@@ -69,9 +93,13 @@ mod tests {
     }
 
     fn attempts(settings: &Settings, passing: bool) -> u32 {
+        attempts_with(settings, passing, &Contact::default())
+    }
+
+    fn attempts_with(settings: &Settings, passing: bool, contact: &Contact) -> u32 {
         let runtime = runtime::shared().unwrap();
         runtime.block_on(async {
-            let mut tries = Tries::begin(settings);
+            let mut tries = Tries::begin(settings, contact);
             let mut attempts = 1;
             while tries.again(Failure(passing)).await.is_ok() {
                 attempts += 1;
@@ -85,6 +113,20 @@ mod tests {
         let settings = Settings { retries: 3, first_pause: Duration::from_micros(10), ..Settings::default() };
         assert_eq!(attempts(&settings, true), 4);
         assert_eq!(attempts(&Settings { retry_for: Duration::ZERO, ..settings }, true), 1);
+    }
+
+    #[test]
+    fn who_never_answered_is_given_up_sooner() {
+        let settings = Settings {
+            retries: 3,
+            first_answer: Duration::ZERO,
+            first_pause: Duration::from_micros(10),
+            ..Settings::default()
+        };
+        let contact = Contact::default();
+        assert_eq!(attempts_with(&settings, true, &contact), 1);
+        contact.clone().made();
+        assert_eq!(attempts_with(&settings, true, &contact), 4);
     }
 
     #[test]

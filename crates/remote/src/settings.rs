@@ -12,6 +12,9 @@ pub struct Settings {
     /// When the first attempt was so long ago, there is no further one. 15 minutes if not said otherwise: longer than
     /// `request_timeout`, so that a request which took all of its time is sent again.
     pub retry_for: Duration,
+    /// While nothing has answered yet, not even with a refusal, there is no further attempt after so long: it is rather an address
+    /// that is wrong than a server that will be back. 10 seconds if not said otherwise.
+    pub first_answer: Duration,
     /// The first pause before a repetition, about; each further one is twice as long, up to 10 seconds. 200 ms if not
     /// said otherwise.
     pub first_pause: Duration,
@@ -31,6 +34,7 @@ impl Default for Settings {
             requests_in_flight: 32,
             retries: 12,
             retry_for: Duration::from_secs(15 * 60),
+            first_answer: Duration::from_secs(10),
             first_pause: Duration::from_millis(200),
             connect_timeout: Duration::from_secs(10),
             request_timeout: Duration::from_secs(300),

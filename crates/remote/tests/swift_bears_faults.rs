@@ -335,3 +335,18 @@ fn listings_are_read_to_the_end_and_checked() {
     fake.state().trouble.push_back(Trouble::Answer(404, ""));
     assert!(format!("{:?}", swift.list("", &mut |_| Ok(()))).contains("NoContainer"));
 }
+
+/// "There is no repository here, make one", was said of a container that was misspelt.
+#[test]
+fn a_missing_container_is_told_from_a_missing_object() {
+    let fake = Fake::start();
+    let swift = open(&fake.settings());
+    fake.state().trouble.extend([Trouble::Answer(404, ""), Trouble::Answer(404, "")]);
+    let error = swift.get(&name(), 1).unwrap_err();
+    assert!(matches!(error, Error::NoContainer { .. }), "{error:?}");
+
+    assert!(matches!(swift.get(&name(), 1), Err(Error::NotFound { .. })));
+    // It is known to be there now, and not asked for again.
+    assert!(matches!(swift.get(&name(), 1), Err(Error::NotFound { .. })));
+    assert_eq!(fake.requests(), ["GET", "HEAD", "GET", "HEAD", "GET"]);
+}

@@ -109,7 +109,12 @@ fn what_is_wrong_with_swift_is_said() {
     let Some((_, settings)) = server() else { return };
     let swift = Swift::open(&unique("missing"), "", &settings).expect("the settings are good");
     let name = ObjectName::new("x").expect("the name is good");
-    for error in [swift.put(&name, &[b"x"]).unwrap_err(), swift.list("", &mut |_| Ok(())).unwrap_err()] {
+    let errors = [
+        swift.get(&name, 1).unwrap_err(),
+        swift.put(&name, &[b"x"]).unwrap_err(),
+        swift.list("", &mut |_| Ok(())).unwrap_err(),
+    ];
+    for error in errors {
         let text = format!("{error:?}");
         assert!(matches!(error, Error::NoContainer { .. }), "{text}");
     }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use cinderblock_backend::Error as BackendError;
-use cinderblock_store::pack::{Content, PackReader};
+use cinderblock_store::pack::{Content, FRAME_TARGET_BYTES, PackReader};
 use cinderblock_store::{ChunkId, Error as StoreError, Location, PackId, Repository, Wrong};
 use rayon::ThreadPool;
 
@@ -119,13 +119,16 @@ impl<'a> DataCheck<'a> {
         budget_bytes: usize,
     ) -> Self {
         let in_flight = in_flight(repository);
+        let reach = Reach::new(in_flight, budget_bytes).read_bytes;
+        // A frame is decompressed beside what was read; so many reads as the reach is made for have to fit with theirs.
+        let beside = if in_flight > 1 { FRAME_TARGET_BYTES as u64 } else { 0 };
         Self {
             repository,
             control,
             damage,
             pool,
             in_flight,
-            read_at_once: Reach::new(in_flight, budget_bytes).read_bytes,
+            read_at_once: reach - beside,
             budget: Budget::new(budget_bytes),
             read_bytes: AtomicU64::new(0),
             chunks: AtomicU64::new(0),

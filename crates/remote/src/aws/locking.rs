@@ -25,7 +25,6 @@ use reqwest::header::HeaderMap;
 use super::retention::{Fault, document, is_retention, parse_date, until};
 use crate::bucket::Words;
 use crate::http::{Refusal, client_of, element};
-use crate::retry::Tries;
 use crate::{Bucket, Settings, runtime};
 
 /// How long a signed request is valid: as far as clocks may differ, and longer than it takes to send it.
@@ -42,7 +41,6 @@ pub(crate) struct Locking {
     /// What all keys begin with; empty, or with a slash at its end.
     prefix: String,
     words: Words,
-    settings: Settings,
 }
 
 impl Locking {
@@ -55,7 +53,7 @@ impl Locking {
     ) -> Result<Locking, reqwest::Error> {
         let http = client_of(settings, is_plain).timeout(settings.request_timeout).build()?;
         let prefix = if prefix.is_empty() { String::new() } else { format!("{prefix}/") };
-        Ok(Locking { bucket, signer, http, prefix, words, settings: settings.clone() })
+        Ok(Locking { bucket, signer, http, prefix, words })
     }
 
     fn wait<F>(&self, future: F) -> Result<F::Output, Error>
@@ -84,7 +82,7 @@ impl Locking {
         of: Option<&str>,
         body: Option<String>,
     ) -> Result<(HeaderMap, String), Fault> {
-        let mut tries = Tries::begin(&self.settings);
+        let mut tries = self.bucket.tries();
         loop {
             match self.once(method.clone(), path, of, body.clone()).await {
                 Ok(answer) => return Ok(answer),

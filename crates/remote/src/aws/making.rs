@@ -11,7 +11,7 @@ use reqwest::Method;
 use super::{cannot_use, configure, with_credentials};
 use crate::http::{self, Refusal};
 use crate::open::no_retries;
-use crate::retry::{Passing, Tries};
+use crate::retry::{Contact, Passing, Tries};
 use crate::{Container, Environment, Error, Settings, runtime};
 
 /// How long the request that is signed may be sent.
@@ -57,7 +57,8 @@ pub(crate) fn make_bucket(
 ) -> Result<(), BackendError> {
     let location = container.to_string();
     let unusable = |error: Error| BackendError::from_io("make", location.clone(), std::io::Error::other(error));
-    let configured = configure(environment, container, settings).map_err(unusable)?;
+    let contact = Contact::default();
+    let configured = configure(environment, container, (settings, &contact)).map_err(unusable)?;
     let value = |key| configured.get_config_value(&key);
     let is_elsewhere = value(AmazonS3ConfigKey::Endpoint).or_else(|| value(AmazonS3ConfigKey::S3Endpoint)).is_some();
     // Other services have names of their own for where a bucket may be.
@@ -66,11 +67,15 @@ pub(crate) fn make_bucket(
         .and_then(|builder| builder.with_retry(no_retries()).build())
         .map_err(|error| unusable(cannot_use(container, error)))?;
     let runtime = runtime::shared().map_err(|source| unusable(Error::Runtime { source }))?;
-    let made = runtime::wait(runtime, make(&signer, region, settings));
+    let made = runtime::wait(runtime, make(&signer, region, (settings, &contact)));
     made.map_err(|error| explained(error, container))
 }
 
-async fn make(signer: &AmazonS3, region: Option<String>, settings: &Settings) -> Result<(), Unmade> {
+async fn make(
+    signer: &AmazonS3,
+    region: Option<String>,
+    (settings, contact): (&Settings, &Contact),
+) -> Result<(), Unmade> {
     let client = http::client(settings).timeout(settings.read_timeout).build()?;
     let body = region.map_or_else(String::new, |region| {
         format!(
@@ -78,7 +83,7 @@ async fn make(signer: &AmazonS3, region: Option<String>, settings: &Settings) ->
              </LocationConstraint></CreateBucketConfiguration>"
         )
     });
-    let mut tries = Tries::begin(settings);
+    let mut tries = Tries::begin(settings, contact);
     loop {
         match once(&client, signer, body.clone()).await {
             Ok(()) => return Ok(()),

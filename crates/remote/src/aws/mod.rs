@@ -18,17 +18,20 @@ use self::profile::Profile;
 use crate::bucket::{Stores, Words};
 use crate::http::{Connector, Integrity};
 use crate::open::{check_endpoint, client_options, no_retries, retries, retries_of_credentials};
+use crate::retry::Contact;
 use crate::{Bucket, Container, Environment, Error, Settings};
 
 /// A bucket, with endpoint and credentials from the environment and the files of AWS's own tools.
 pub(crate) fn open(environment: &Environment, container: &Container, settings: &Settings) -> Result<Locking, Error> {
     let failed = |source| cannot_use(container, source);
-    let configured = with_credentials(configure(environment, container, settings)?, settings).map_err(failed)?;
+    let contact = Contact::default();
+    let configured =
+        with_credentials(configure(environment, container, (settings, &contact))?, settings).map_err(failed)?;
     let allows_http = configured.get_config_value(&AmazonS3ConfigKey::Client(ClientConfigKey::AllowHttp));
     let is_plain = allows_http.is_some_and(|value| value == "true");
     let once = Arc::new(configured.clone().with_retry(no_retries()).build().map_err(failed)?);
     let patient = Arc::new(configured.with_retry(retries(settings)).build().map_err(failed)?);
-    let stores = Stores { once: once.clone(), patient, pages: Some(once.clone()), omits_prefix: false };
+    let stores = Stores { once: once.clone(), patient, pages: Some(once.clone()), omits_prefix: false, contact };
     let words = Words::of(container.service());
     let bucket = Bucket::on(stores, container.prefix(), container.to_string(), words.clone(), settings)?;
     Locking::new(bucket, once, container.prefix(), words, (settings, is_plain)).map_err(|source| Error::Client {
@@ -51,7 +54,11 @@ fn with_credentials(configured: AmazonS3Builder, settings: &Settings) -> object_
 }
 
 /// What the environment and the files say, and on top of it what we rely on.
-fn configure(environment: &Environment, container: &Container, settings: &Settings) -> Result<AmazonS3Builder, Error> {
+fn configure(
+    environment: &Environment,
+    container: &Container,
+    (settings, contact): (&Settings, &Contact),
+) -> Result<AmazonS3Builder, Error> {
     let mut builder = AmazonS3Builder::new();
     for (variable, value) in environment.with_prefix("AWS_") {
         if let Ok(key) = variable.to_ascii_lowercase().parse::<AmazonS3ConfigKey>() {
@@ -95,7 +102,7 @@ fn configure(environment: &Environment, container: &Container, settings: &Settin
     Ok(builder
         .with_bucket_name(container.name())
         .with_client_options(client_options(settings, endpoint.as_deref()))
-        .with_http_connector(Connector::new(Integrity::Signed, settings))
+        .with_http_connector(Connector::new(Integrity::Signed, settings, contact))
         // A name is never taken twice, whoever has set AWS_CONDITIONAL_PUT to what.
         .with_conditional_put(S3ConditionalPut::ETagMatch)
         .with_checksum_algorithm(Checksum::SHA256)
@@ -126,7 +133,7 @@ mod tests {
     }
 
     fn configured(variables: &[(&str, &str)]) -> Result<AmazonS3Builder, Error> {
-        configure(&Environment::new(variables), &container(), &Settings::default())
+        configure(&Environment::new(variables), &container(), (&Settings::default(), &Contact::default()))
     }
 
     fn value(builder: &AmazonS3Builder, key: AmazonS3ConfigKey) -> Option<String> {

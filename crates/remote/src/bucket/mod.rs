@@ -26,7 +26,7 @@ pub(crate) use self::fault::Words;
 use self::single_file::SingleFile;
 use self::writer::BucketWriter;
 pub(crate) use self::writer::WRITER_BYTES;
-use crate::retry::Tries;
+use crate::retry::{Contact, Tries};
 use crate::{Settings, runtime};
 
 /// The pieces in which an object's bytes are handed over: contiguous memory is easier found for them than for a whole pack.
@@ -68,6 +68,8 @@ pub(crate) struct Stores {
     pub(crate) pages: Option<Arc<dyn PaginatedListStore>>,
     /// Whether its pages leave out the key that is the prefix itself.
     pub(crate) omits_prefix: bool,
+    /// Whether it has answered anything.
+    pub(crate) contact: Contact,
 }
 
 impl Bucket {
@@ -87,7 +89,10 @@ impl Bucket {
         location: impl Into<String>,
         settings: &Settings,
     ) -> Result<Bucket, crate::Error> {
-        let stores = Stores { once: Arc::clone(&store), patient: store, pages: None, omits_prefix: false };
+        let contact = Contact::default();
+        // What answers is known to whoever made the store.
+        contact.made();
+        let stores = Stores { once: Arc::clone(&store), patient: store, pages: None, omits_prefix: false, contact };
         Bucket::on(stores, prefix, location.into(), Words::default(), settings)
     }
 
@@ -119,8 +124,9 @@ impl Bucket {
         self.permits.acquire().await.map_err(|_| Fault::Broken("the bound on requests is gone"))
     }
 
-    fn tries(&self) -> Tries {
-        Tries::begin(&self.settings)
+    /// Before the first attempt at an operation.
+    pub(crate) fn tries(&self) -> Tries {
+        Tries::begin(&self.settings, &self.stores.contact)
     }
 
     fn path(&self, name: &ObjectName) -> Result<Path, Fault> {

@@ -17,6 +17,7 @@ use object_store::{ClientConfigKey, ClientOptions, Error as StoreError, HeaderVa
 use super::stall::{Unstalled, stalled};
 use super::{Refusal, client_of, rewrite};
 use crate::Settings;
+use crate::retry::Contact;
 
 /// The most that is read of an answer that means failure, in bytes.
 const MAX_REFUSAL: usize = 64 * 1024;
@@ -41,11 +42,13 @@ pub(crate) enum Integrity {
 pub(crate) struct Connector {
     integrity: Integrity,
     settings: Settings,
+    contact: Contact,
 }
 
 impl Connector {
-    pub(crate) fn new(integrity: Integrity, settings: &Settings) -> Connector {
-        Connector { integrity, settings: settings.clone() }
+    /// `contact` hears of each answer.
+    pub(crate) fn new(integrity: Integrity, settings: &Settings, contact: &Contact) -> Connector {
+        Connector { integrity, settings: settings.clone(), contact: contact.clone() }
     }
 
     /// The client below. Redirections are not followed: a 303 would make a GET of an upload, whose success would be taken for
@@ -68,7 +71,7 @@ impl HttpConnector for Connector {
         let client = self.client(options);
         let client = client.map_err(|error| StoreError::Generic { store: "HTTP client", source: Box::new(error) })?;
         let (inner, wait) = (HttpClient::new(client), self.settings.read_timeout);
-        Ok(HttpClient::new(Service { inner, integrity: self.integrity, wait }))
+        Ok(HttpClient::new(Service { inner, integrity: self.integrity, wait, contact: self.contact.clone() }))
     }
 }
 
@@ -77,6 +80,7 @@ struct Service {
     inner: HttpClient,
     integrity: Integrity,
     wait: Duration,
+    contact: Contact,
 }
 
 #[async_trait]
@@ -99,6 +103,7 @@ impl HttpService for Service {
             true => tokio::time::timeout(self.wait, answer).await.map_err(|_| stalled(self.wait))??,
             false => answer.await?,
         };
+        self.contact.made();
         let wait = self.wait;
         let response = response.map(|body| HttpResponseBody::new(Unstalled::new(body, wait)));
         let status = response.status();

@@ -1,6 +1,7 @@
 //! [`Client`]: requests to one container, with a token, within limits, repeated as long as that may help.
 
 use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,7 +17,7 @@ use super::error::status_is_passing;
 use super::session::{Session, Sessions};
 use super::{Error, Settings};
 use crate::http::client;
-use crate::retry::Tries;
+use crate::retry::{Contact, Tries};
 
 /// The longest pause that a server's `Retry-After` can ask for.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(60);
@@ -61,6 +62,9 @@ pub(super) struct Client {
     http: reqwest::Client,
     sessions: Sessions,
     permits: Semaphore,
+    contact: Contact,
+    /// Whether the container has given or taken anything.
+    container_seen: AtomicBool,
     pub(super) settings: Settings,
     pub(super) container: String,
     pub(super) prefix: String,
@@ -85,6 +89,8 @@ impl Client {
             sessions: Sessions::new(http.clone(), settings.clone()),
             http,
             permits: Semaphore::new(settings.http.requests_in_flight.clamp(1, Semaphore::MAX_PERMITS)),
+            contact: Contact::default(),
+            container_seen: AtomicBool::new(false),
             settings: settings.clone(),
             container: container.to_owned(),
             prefix: prefix.to_owned(),
@@ -92,7 +98,7 @@ impl Client {
     }
 
     pub(super) fn tries(&self) -> Tries {
-        Tries::begin(&self.settings.http)
+        Tries::begin(&self.settings.http, &self.contact)
     }
 
     /// Sends a request until it has an answer that is not passing, for as long as there are tries.
@@ -111,6 +117,7 @@ impl Client {
         let permit = self.permits.acquire().await.map_err(|_| Error::Abandoned)?;
         let session = self.sessions.current(None).await?;
         let mut response = self.send(request, &session).await?;
+        self.contact.made();
         if response.status().as_u16() == 401 {
             let renewed = self.sessions.current(Some(&session)).await?;
             response = self.send(request, &renewed).await?;
@@ -118,10 +125,27 @@ impl Client {
                 return Err(Error::TokenRefused { request: self.describe(request) });
             }
         }
+        if response.status().is_success() {
+            self.container_seen.store(true, Ordering::Relaxed);
+        }
         if status_is_passing(response.status().as_u16()) {
             return Err(self.answer_error(request, response).await);
         }
         Ok(Answer { response, permit })
+    }
+
+    /// Asks whether the container is there, unless that is known: Swift answers 404 to whoever asks for an object, be it the object or the
+    /// container that is missing.
+    pub(super) async fn check_container(&self) -> Result<(), Error> {
+        if self.container_seen.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let request = Request { method: Method::HEAD, ..Request::default() };
+        match self.execute(&request, &mut self.tries()).await?.status() {
+            404 => Err(Error::NoContainer { container: self.container.clone() }),
+            // Whoever may read objects may not be allowed this.
+            _ => Ok(()),
+        }
     }
 
     async fn send(&self, request: &Request<'_>, session: &Session) -> Result<Response, Error> {

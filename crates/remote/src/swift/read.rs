@@ -185,6 +185,11 @@ impl Client {
     pub(super) async fn whole(&self, name: &ObjectName, limit: u64) -> Result<Vec<u8>, ReadError> {
         let request = Client::get(name, None);
         let Answer { response, permit } = self.execute(&request, &mut self.tries()).await?;
+        if response.status().as_u16() == 404 {
+            drop((response, permit));
+            self.check_container().await?;
+            return Err(ReadError::NotFound);
+        }
         let (response, found) = self.held(&request, response).await?;
         let Found::Bytes(held @ Held { start: 0, size }) = found else {
             let problem = "it holds a part, and the whole was asked for";

@@ -268,6 +268,9 @@ fn listing(state: &State, seen: &Seen) -> Reply {
     if let Some(text) = &state.listing {
         return reply(200, "", text.as_str());
     }
+    if seen.method == "HEAD" {
+        return reply(204, "", "");
+    }
     let query = seen.path.split_once('?').map_or("", |(_, query)| query);
     let field = |name: &str| {
         let found = query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
