@@ -18,6 +18,9 @@ pub(super) struct Limits {
 /// Uploads for which there should be room on a storage that wants several requests at once, so that the line is in use while others wait for an answer.
 const UPLOADS_UNDER_WAY: usize = 3;
 
+/// Most bytes of packs that are on their way at once, whatever the memory: 1 GiB. A line of 3.5 MB/s moves them within a request's longest time.
+const MAX_UPLOADING: usize = 1 << 30;
+
 impl Limits {
     /// `in_flight`: how many requests at once the storage wants.
     pub(super) fn new(settings: Settings, in_flight: usize, chunk_bytes: usize, largest_chunk: usize) -> Self {
@@ -38,7 +41,7 @@ impl Limits {
                 let left = memory.saturating_sub(taken).max(memory / 3);
                 let pack_bytes = FAR_PACK_TARGET_BYTES.min(left / (1 + UPLOADS_UNDER_WAY));
                 // One more is being filled.
-                (pack_bytes, (left / pack_bytes - 1).clamp(1, in_flight))
+                (pack_bytes, (left.min(MAX_UPLOADING) / pack_bytes - 1).clamp(1, in_flight))
             }
         };
         Self { buffer_bytes, segments, frames, pack_bytes, uploads }
@@ -57,11 +60,14 @@ mod tests {
             let packs = (1 + far.uploads) * far.pack_bytes;
             let taken = far.segments as usize * far.buffer_bytes + far.frames as usize * 2 * FRAME_TARGET_BYTES + packs;
             assert!(taken <= settings.memory_bytes / 4 * 3, "{far:?}");
-            assert!((3..=32).contains(&far.uploads), "{far:?}");
+            assert!((3..=32).contains(&far.uploads) && far.uploads * far.pack_bytes <= MAX_UPLOADING, "{far:?}");
             // Where the storage answers at once, one is stored while another is filled.
             let near = Limits::new(settings, 1, 32 << 10, 32 << 10);
             assert_eq!(near.uploads, 1);
         }
+        // From a gigabyte on, packs are as large as they get.
+        let ample = Limits::new(Settings { threads: 2, memory_bytes: 1 << 30 }, 32, 32 << 10, 32 << 10);
+        assert_eq!((ample.pack_bytes, ample.uploads), (128 << 20, 4));
         // As the command has it: a pack that is filled, and three that are on their way, in 124 MiB.
         let command = Limits::new(Settings { threads: 2, memory_bytes: 192 << 20 }, 32, 32 << 10, 32 << 10);
         assert_eq!((command.pack_bytes, command.uploads), (31 << 20, 3));

@@ -21,9 +21,9 @@ pub use writer::{FinishedPack, PackBuilder};
 /// Stored bytes at which a pack is closed: 32 MiB. Large enough that objects are few, small enough that one fits in memory.
 pub const PACK_TARGET_BYTES: usize = 32 << 20;
 
-/// The same on a storage that wants several requests at once, where each costs time and often money: 64 MiB, where there is memory for
+/// The same on a storage that wants several requests at once, where each costs time and often money: 128 MiB, where there is memory for
 /// several.
-pub const FAR_PACK_TARGET_BYTES: usize = 64 << 20;
+pub const FAR_PACK_TARGET_BYTES: usize = 128 << 20;
 
 /// Most chunks in one pack: it bounds a directory to about 1.1 MiB.
 pub const PACK_MAX_CHUNKS: usize = 16_384;
