@@ -2,8 +2,8 @@
 
 use cinderblock_backend::ObjectName;
 
-use crate::scene::all_cases;
 use crate::scene::full::{Full, Kind};
+use crate::scene::{all_cases, is_encrypted};
 
 /// What became of an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -97,6 +97,10 @@ fn regions(kind: Kind, bytes: &[u8]) -> Vec<(&'static str, usize)> {
                 ("footer", footer + 20),
                 ("end", end - 1),
             ]
+        }
+        // Where what is sealed ends, only a key tells.
+        Kind::Record if is_encrypted() => {
+            vec![("header", 20), ("beginning", 70), ("middle", end / 2), ("end", end - 5)]
         }
         Kind::Record => {
             let head = u32::from_le_bytes(bytes[64..68].try_into().expect("4 bytes")) as usize;

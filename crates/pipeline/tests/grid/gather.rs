@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use cinderblock_backend::{Memory, ObjectName};
 use cinderblock_pipeline::{Control, RepairOptions};
-use cinderblock_store::ChunkId;
 use cinderblock_store::gc::{GcOptions, GcReport};
 use cinderblock_store::pack::Content;
 use cinderblock_store::pack::frame::{self, Compression, FrameChunk};
@@ -22,7 +21,7 @@ fn scattered() -> (Scene, ObjectName) {
     let host = scene.host();
     let session = host.repository.start_session("many packs").expect("a session");
     for chunk in image.extents[0].1.chunks(CHUNK) {
-        let listed = FrameChunk { id: ChunkId::of(chunk), length: CHUNK as u32 };
+        let listed = FrameChunk { id: host.repository.ids().chunk(chunk), length: CHUNK as u32 };
         let mut packs = session.pack_builder(Content::Data);
         packs.push(frame::encode(chunk, vec![listed], true, Compression::default()).unwrap()).unwrap();
         session.store_pack(&packs.finish().unwrap().unwrap()).expect("a pack");

@@ -3,6 +3,7 @@
 use super::damage::Form;
 use crate::scene::command::Command;
 use crate::scene::full::Kind;
+use crate::scene::is_encrypted;
 
 /// What a command has to say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,8 +22,8 @@ pub enum Expected {
 fn is_evident(kind: Kind, form: &Form) -> bool {
     match (kind, form) {
         (_, Form::Intact | Form::Missing) => false,
-        // They do not say which number they have, as a session's renewal does.
-        (Kind::Mark | Kind::Note, Form::Older) | (Kind::Note, Form::Swapped) => false,
+        // Unless they are sealed for their place, they do not say which number they have, as a session's renewal does.
+        (Kind::Mark | Kind::Note, Form::Older) | (Kind::Note, Form::Swapped) => is_encrypted(),
         // A text without a checksum.
         (Kind::Descriptor, Form::Foreign | Form::Flipped("time" | "repository id")) => false,
         _ => true,
@@ -53,6 +54,8 @@ pub fn expected(kind: Kind, form: &Form, command: Command) -> Expected {
     match (kind, command) {
         // Its words are that there is no repository.
         (Kind::Descriptor, _) if missing => Something,
+        // The key is another repository's.
+        (Kind::Descriptor, _) if !evident && is_encrypted() => Something,
         (Kind::Descriptor, C::Sessions | C::Protect | C::Delete | C::Prune) if !evident => Anything,
         (Kind::Descriptor, C::Backup | C::Gc | C::Repair) if !evident => Name,
         (Kind::Descriptor, _) if !evident => Something,
@@ -143,7 +146,7 @@ pub fn may_remove(command: Command, name: &str, removed: &[String]) -> bool {
     let of_removed = removed.iter().any(|id| name.contains(id.as_str()));
     let below = |prefixes: &[&str]| prefixes.iter().any(|prefix| name.starts_with(prefix));
     match command {
-        Command::Gc => below(&["packs/", "index/", "gc/", "sessions/", "fences/", "damage/", "backups/five/"]),
+        Command::Gc => below(&["packs/", "index/", "gc/", "sessions/", "fences/", "damage/"]),
         Command::Prune | Command::Delete => of_removed && below(&["backups/", "marks/"]),
         Command::Protect => below(&["marks/"]),
         Command::Repair => below(&["index/", "damage/"]),

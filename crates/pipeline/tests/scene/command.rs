@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use cinderblock_backend::{Backend, Memory};
-use cinderblock_chunker::ChunkSize;
 use cinderblock_pipeline::{Control, ReadData, RepairOptions, VerifyOptions};
 use cinderblock_store::gc::GcOptions;
 use cinderblock_store::retention::{Candidate, Policy};
@@ -11,7 +10,7 @@ use cinderblock_store::{BackupId, Error, Repository, VolumeId};
 use jiff::tz::TimeZone;
 
 use super::image::Image;
-use super::{Backup, CHUNK, ENGINE, Host, IN_THREE_DAYS, NOW, Scene, eager, whole_text};
+use super::{Backup, ENGINE, Host, IN_THREE_DAYS, NOW, Scene, eager, whole_text};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Command {
@@ -232,7 +231,7 @@ pub fn perform(
 
 /// Makes a repository, and opens it.
 pub fn new_repository(storage: Arc<dyn Backend>) -> Host {
-    Repository::create(&*storage, ChunkSize::new(CHUNK as u64).expect("a size")).expect("a repository");
+    super::create(&*storage);
     Host::open(storage, NOW).expect("the repository can be opened")
 }
 

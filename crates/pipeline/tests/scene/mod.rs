@@ -10,14 +10,14 @@ pub mod image;
 use std::error::Error as StdError;
 use std::path::Path;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, OnceLock};
 use std::time::Duration;
 
 use cinderblock_backend::{Backend, Memory, ObjectName};
 use cinderblock_chunker::ChunkSize;
 use cinderblock_pipeline::{BackupOptions, Control, Engine, Parent, Settings, Source, Target};
 use cinderblock_store::gc::{GcOptions, GcReport, Observer};
-use cinderblock_store::{BackupId, Clock, Error, OpenOptions, Record, Repository, Timestamp, VolumeId};
+use cinderblock_store::{BackupId, Clock, Error, OpenOptions, Record, Repository, Secret, Timestamp, VolumeId};
 use command::Answer;
 use image::Image;
 
@@ -26,6 +26,33 @@ pub const CHUNK: usize = 4096;
 
 pub static ENGINE: LazyLock<Engine> =
     LazyLock::new(|| Engine::new(Settings { threads: 1, memory_bytes: 0 }).expect("threads"));
+
+/// What opens the repositories of this test binary, where they are encrypted.
+static SECRET: OnceLock<Secret> = OnceLock::new();
+
+/// From now on, all repositories are encrypted. For test binaries of which every test begins so.
+pub fn encrypt_everything() {
+    SECRET.get_or_init(|| Secret::generate_key_file().expect("random bytes"));
+}
+
+/// Repositories are not encrypted.
+pub fn encrypt_nothing() {
+    assert!(!is_encrypted());
+}
+
+pub fn is_encrypted() -> bool {
+    SECRET.get().is_some()
+}
+
+/// Makes a repository.
+pub fn create(storage: &dyn Backend) {
+    let chunk_size = ChunkSize::new(CHUNK as u64).expect("a size");
+    let made = match SECRET.get() {
+        None => Repository::create(storage, chunk_size),
+        Some(secret) => Repository::create_encrypted(storage, chunk_size, secret, "the only one"),
+    };
+    made.expect("a repository");
+}
 
 /// A clock that is so many microseconds ahead, and on which no time passes while somebody sleeps.
 #[derive(Debug)]
@@ -82,7 +109,7 @@ impl Host {
     fn open_in(folder: tempfile::TempDir, storage: Arc<dyn Backend>, ahead: Duration) -> Result<Self, Error> {
         let clock = Arc::new(Ahead(AtomicI64::new(ahead.as_micros() as i64)));
         let cache = OpenOptions::new(folder.path().join("cache"));
-        let options = OpenOptions { clock: clock.clone(), memory_bytes: 0, ..cache };
+        let options = OpenOptions { clock: clock.clone(), memory_bytes: 0, secret: SECRET.get().cloned(), ..cache };
         Ok(Self { repository: Repository::open(storage, &options)?, clock, folder })
     }
 
@@ -157,7 +184,7 @@ impl Scene {
     /// Volume `one`, 4 GiB and a bit, with backups A, which is protected, and B; volume `two` with C and G.
     pub fn plain() -> Self {
         let mut scene = Self::default();
-        Repository::create(&*scene.storage, ChunkSize::new(CHUNK as u64).expect("a size")).expect("a repository");
+        create(&*scene.storage);
         let host = scene.host();
         let one = Image::of_chunks(&[(0, 1, 30), (20 << 20, 2, 6), ((4 << 30) + (1 << 20), 3, 8)]);
         let two = Image::of_chunks(&[(0, 4, 20), (9 << 20, 5, 20)]);

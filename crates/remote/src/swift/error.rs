@@ -120,7 +120,7 @@ pub enum Error {
     },
 
     /// The container is not there.
-    #[error("there is no container {container}; make it with: swift post {container}")]
+    #[error("there is no container {container}")]
     NoContainer {
         /// Its name.
         container: String,

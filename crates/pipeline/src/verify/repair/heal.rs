@@ -1,15 +1,17 @@
 //! [`Healer`]: stores again what is missing, from wherever it is.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
+use cinderblock_chunker::Extent;
 use cinderblock_store::pack::frame::{self, Compression, FrameChunk};
 use cinderblock_store::pack::{Content, FRAME_MAX_BYTES, PackBuilder};
 use cinderblock_store::{BackupId, ChunkId, Error as StoreError, Location, Repository, Session, VolumeId};
 
-use super::missing::Missing;
+use super::missing::{Missing, Part};
+use super::nodes::{self, Bytes, OpenVolume};
 use crate::engine::Control;
 use crate::error::Error;
 use crate::volume::BackupVolume;
@@ -18,7 +20,7 @@ use crate::volume::BackupVolume;
 const MAX_BAD_CHUNKS: usize = 1024;
 
 /// Whether a read of a volume failed for want of these bytes alone: the volume ends before them, or its disk can't read them.
-fn is_lost(file: &File, error: &std::io::Error) -> bool {
+pub(super) fn is_lost(file: &File, error: &std::io::Error) -> bool {
     error.kind() == std::io::ErrorKind::UnexpectedEof || cinderblock_backend::is_bad_sector(file, error)
 }
 
@@ -69,7 +71,7 @@ impl<'a> Healer<'a> {
         missing: &Missing,
         control: &Control,
     ) -> Result<(), Error> {
-        let wanted: HashSet<ChunkId> = missing.chunks.keys().chain(&missing.nodes).copied().collect();
+        let wanted: HashSet<ChunkId> = missing.chunks.keys().chain(missing.nodes.keys()).copied().collect();
         if wanted.is_empty() {
             return Ok(());
         }
@@ -85,7 +87,7 @@ impl<'a> Healer<'a> {
         missing: &Missing,
         control: &Control,
     ) -> Result<(), Error> {
-        let wanted = missing.chunks.keys().chain(&missing.nodes).filter(|id| !self.healed.contains(*id));
+        let wanted = missing.chunks.keys().chain(missing.nodes.keys()).filter(|id| !self.healed.contains(*id));
         let wanted: HashSet<ChunkId> = wanted.copied().collect();
         if wanted.is_empty() {
             return Ok(());
@@ -96,7 +98,7 @@ impl<'a> Healer<'a> {
     }
 
     /// From another repository's backups of the same ids, where chunks are called otherwise there: at the places where they were. Nodes
-    /// of maps cannot be had from there.
+    /// of maps are made again from the bytes there.
     pub(super) fn take_from_backups(
         &mut self,
         repository: &Repository,
@@ -105,9 +107,10 @@ impl<'a> Healer<'a> {
         control: &Control,
     ) -> Result<(), Error> {
         for (volume, id) in backups {
-            if missing.chunks.keys().all(|id| self.healed.contains(id)) {
+            if missing.chunks.keys().chain(missing.nodes.keys()).all(|id| self.healed.contains(id)) {
                 break;
             }
+            let backup = (volume.clone(), *id);
             let record = match other.record(volume, *id) {
                 Ok(record) => record,
                 Err(StoreError::BackupNotFound { .. }) => continue,
@@ -115,6 +118,8 @@ impl<'a> Healer<'a> {
                 Err(error) => return Err(error.into()),
             };
             let volume = BackupVolume::new(other, &record, memory_bytes)?;
+            let is_there = |part: &Part| part.backup == backup && part.extent.end() <= record.volume_bytes;
+            self.make_nodes(repository, missing, (&volume, is_there), control)?;
             let mut buffer = Vec::new();
             for (id, places) in &missing.chunks {
                 for place in places {
@@ -130,6 +135,29 @@ impl<'a> Healer<'a> {
                         Err(error) => return Err(error),
                     }
                 }
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes nodes of maps again, of parts of a volume that may have the bytes.
+    fn make_nodes(
+        &mut self,
+        repository: &Repository,
+        missing: &Missing,
+        (from, is_of): (&dyn Bytes, impl Fn(&Part) -> bool),
+        control: &Control,
+    ) -> Result<(), Error> {
+        let parts = missing.nodes.iter().flat_map(|(id, parts)| parts.iter().map(move |part| (id, part)));
+        let parts = parts.filter(|(_, part)| is_of(part));
+        let parts: BTreeSet<_> = parts.map(|(id, part)| (part.extent.offset, part.extent.length, *id)).collect();
+        for (offset, length, id) in parts {
+            if self.healed.contains(&id) {
+                continue;
+            }
+            let wanted = |id: &ChunkId| missing.nodes.contains_key(id) && !self.healed.contains(id);
+            for (id, bytes) in nodes::make(repository, Extent { offset, length }, from, &wanted, control)? {
+                self.push(Content::Map, id, &bytes)?;
             }
         }
         Ok(())
@@ -153,7 +181,7 @@ impl<'a> Healer<'a> {
         Ok(())
     }
 
-    /// From a volume: at the places where the chunks were, and then anywhere on the grid.
+    /// From a volume: at the places where the chunks were, and then anywhere on the grid. Nodes of maps are made again, of what it has at their places.
     pub(super) fn take_from_source(
         &mut self,
         repository: &Repository,
@@ -167,6 +195,7 @@ impl<'a> Healer<'a> {
             let path = path.display().to_string();
             move |source| Error::ReadSource { path, offset, source }
         };
+        self.make_nodes(repository, missing, (&OpenVolume { file: &file, path }, |_| true), control)?;
         let by_place: BTreeMap<u64, (ChunkId, u64)> = missing
             .chunks
             .iter()

@@ -4,14 +4,14 @@ use std::collections::{HashMap, HashSet};
 
 use cinderblock_chunker::Extent;
 use cinderblock_store::map::{PieceContent, UnreadableNode};
-use cinderblock_store::{BackupId, ChunkId, Error as StoreError, Repository, Session, VolumeId};
+use cinderblock_store::{BackupId, ChunkId, Chunking, Error as StoreError, Repository, Session, VolumeId};
 
 use crate::engine::Control;
 use crate::error::Error;
 use crate::verify::report::{DamagedBackup, in_full};
 use crate::verify::{add_extent, merged, store};
 
-/// Places in volumes that are remembered of each chunk that is wanted.
+/// Places in volumes that are remembered of each chunk and each node that is wanted.
 const MAX_PLACES: usize = 4;
 
 /// What backups lack.
@@ -19,8 +19,16 @@ const MAX_PLACES: usize = 4;
 pub(super) struct Missing {
     /// Chunks, with some of the places that they had in volumes.
     pub chunks: HashMap<ChunkId, Vec<Extent>>,
-    pub nodes: HashSet<ChunkId>,
+    /// Nodes of maps, with some of the parts of volumes that they are about; none of maps that are cut by content.
+    pub nodes: HashMap<ChunkId, Vec<Part>>,
     pub backups: Vec<Lacking>,
+}
+
+/// A part of a backup's volume.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Part {
+    pub backup: (VolumeId, BackupId),
+    pub extent: Extent,
 }
 
 /// A backup that lacks something.
@@ -79,10 +87,14 @@ impl Missing {
                     }
                     Err(unreadable) => {
                         position = unreadable.offset + unreadable.length;
-                        if let StoreError::ChunkMissing { id } = unreadable.error {
-                            missing.nodes.insert(id);
+                        let extent = Extent { offset: unreadable.offset, length: unreadable.length };
+                        if let StoreError::ChunkMissing { id: node } = unreadable.error {
+                            let parts = missing.nodes.entry(node).or_default();
+                            if record.chunking == Chunking::Fixed && parts.len() < MAX_PLACES {
+                                parts.push(Part { backup: (volume.clone(), *id), extent });
+                            }
                         }
-                        add_extent(&mut lost, Extent { offset: unreadable.offset, length: unreadable.length });
+                        add_extent(&mut lost, extent);
                         lacking.chunks += unreadable.length.div_ceil(chunk_bytes);
                         continue;
                     }

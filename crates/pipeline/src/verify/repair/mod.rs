@@ -2,6 +2,7 @@
 
 mod heal;
 mod missing;
+mod nodes;
 
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
@@ -104,7 +105,7 @@ impl Engine {
         let (mut wanted, mut healed) = (HashSet::new(), HashSet::new());
         for _ in 0..MAX_ROUNDS {
             let missing = Missing::find(repository, session.as_ref(), &backups, control)?;
-            wanted.extend(missing.chunks.keys().chain(&missing.nodes).copied());
+            wanted.extend(missing.chunks.keys().chain(missing.nodes.keys()).copied());
             let mut healer = Healer::new(session.as_ref());
             healer.take_from_repository(repository, &missing, control)?;
             healer.take_from_damaged(repository, &missing, control)?;

@@ -1,0 +1,155 @@
+//! Nodes of maps, made again from the bytes of a volume.
+//!
+//! A node of a fixed map says which chunks are where, and equal volumes have equal nodes: whoever has the bytes of what a node is about can make it, and its id tells
+//! whether it is the same one. Nodes of maps that are cut by content begin where those before them end, so that all of the volume would be needed: they are
+//! left out.
+
+use std::fs::File;
+use std::os::fd::AsFd;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use cinderblock_chunker::{DataExtents, Extent, is_zero};
+use cinderblock_store::map::{Item, MAX_LEVEL, MapBuilder, Node, Shape};
+use cinderblock_store::{ChunkId, Repository};
+
+use super::heal::is_lost;
+use crate::engine::Control;
+use crate::error::Error;
+use crate::volume::BackupVolume;
+
+/// Where the bytes are taken from.
+pub(super) trait Bytes {
+    /// The first part from byte `from` on, and before byte `end`, that may be other than zeros; none where there is no such part.
+    fn next_data(&self, from: u64, end: u64) -> Result<Option<Extent>, Error>;
+
+    /// Fills the buffer from byte `offset` on. False where that can't be had from here.
+    fn read(&self, offset: u64, buffer: &mut [u8]) -> Result<bool, Error>;
+}
+
+impl Bytes for BackupVolume<'_> {
+    fn next_data(&self, from: u64, end: u64) -> Result<Option<Extent>, Error> {
+        match BackupVolume::next_data(self, from, end) {
+            // Reading says so.
+            Err(Error::Unrestorable { .. }) => Ok(Some(Extent { offset: from, length: end - from })),
+            other => other,
+        }
+    }
+
+    fn read(&self, offset: u64, buffer: &mut [u8]) -> Result<bool, Error> {
+        match self.read_at(offset, buffer) {
+            Ok(()) => Ok(true),
+            Err(Error::Unrestorable { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// A volume that is open, with its path for messages.
+pub(super) struct OpenVolume<'a> {
+    pub file: &'a File,
+    pub path: &'a Path,
+}
+
+impl Bytes for OpenVolume<'_> {
+    fn next_data(&self, from: u64, end: u64) -> Result<Option<Extent>, Error> {
+        // Where the file system can't say, reading does.
+        let whole = Extent { offset: from, length: end - from };
+        Ok(DataExtents::within(self.file.as_fd(), from..end).next().map(|data| data.unwrap_or(whole)))
+    }
+
+    fn read(&self, offset: u64, buffer: &mut [u8]) -> Result<bool, Error> {
+        match self.file.read_exact_at(buffer, offset) {
+            Ok(()) => Ok(true),
+            Err(error) if is_lost(self.file, &error) => Ok(false),
+            Err(source) => Err(Error::ReadSource { path: self.path.display().to_string(), offset, source }),
+        }
+    }
+}
+
+/// What is being made of the bytes of a part of a volume: the nodes that are about it and nothing else.
+struct Maker<'a> {
+    repository: &'a Repository,
+    map: MapBuilder,
+    wanted: &'a dyn Fn(&ChunkId) -> bool,
+    made: Vec<(ChunkId, Vec<u8>)>,
+}
+
+impl Maker<'_> {
+    fn push_zeros(&mut self, chunks: u64) -> Result<(), Error> {
+        let (wanted, made) = (self.wanted, &mut self.made);
+        self.map.push_zeros(chunks, &mut |id, bytes| {
+            made.extend(wanted(&id).then_some((id, bytes)));
+            Ok(())
+        })?;
+        Ok(())
+    }
+
+    fn push_chunk(&mut self, chunk: &[u8]) -> Result<(), Error> {
+        if is_zero(chunk) {
+            return self.push_zeros(1);
+        }
+        let (wanted, made) = (self.wanted, &mut self.made);
+        self.map.push_chunk(self.repository.ids().chunk(chunk), chunk.len() as u32, &mut |id, bytes| {
+            made.extend(wanted(&id).then_some((id, bytes)));
+            Ok(())
+        })?;
+        Ok(())
+    }
+
+    fn finish(self) -> Result<Vec<(ChunkId, Vec<u8>)>, Error> {
+        let Self { repository, map, wanted, mut made } = self;
+        let mut node = map.finish(&mut |id, bytes| {
+            made.extend(wanted(&id).then_some((id, bytes)));
+            Ok(())
+        })?;
+        // At the end of a volume there are nodes with one child: those of the height of the ones before them.
+        while !matches!(node.items[..], [] | [Item::Zeros(_)]) {
+            let bytes = node.encode();
+            let id = repository.ids().node(&bytes);
+            let level = node.level + 1;
+            made.extend(wanted(&id).then_some((id, bytes)));
+            if level > MAX_LEVEL {
+                break;
+            }
+            node = Node { items: vec![Item::Child { id, span: 1 }], ..Node::new(Shape::Fixed, level) };
+        }
+        Ok(made)
+    }
+}
+
+/// Makes the nodes of a fixed map that are about a part of a volume; those that are wanted. The part is what a node covers: whole chunks, or up to the
+/// end of the volume.
+pub(super) fn make(
+    repository: &Repository,
+    part: Extent,
+    from: &dyn Bytes,
+    wanted: &dyn Fn(&ChunkId) -> bool,
+    control: &Control,
+) -> Result<Vec<(ChunkId, Vec<u8>)>, Error> {
+    let chunk_bytes = u64::from(repository.descriptor().chunk_size.bytes());
+    let map = MapBuilder::new(Shape::Fixed, repository.ids().clone());
+    let mut maker = Maker { repository, map, wanted, made: Vec::new() };
+    let mut chunk = vec![0; chunk_bytes as usize];
+    let mut at = part.offset;
+    while at < part.end() {
+        control.cancel.check(false)?;
+        let Some(data) = from.next_data(at, part.end())? else {
+            maker.push_zeros((part.end() - at).div_ceil(chunk_bytes))?;
+            break;
+        };
+        let zeros = (data.offset.max(at) - at) / chunk_bytes;
+        maker.push_zeros(zeros)?;
+        at += zeros * chunk_bytes;
+        while at < data.end().min(part.end()) {
+            let length = chunk_bytes.min(part.end() - at);
+            let bytes = chunk.get_mut(..length as usize).unwrap_or_default();
+            if !from.read(at, bytes)? {
+                return Ok(Vec::new());
+            }
+            maker.push_chunk(bytes)?;
+            at += length;
+        }
+    }
+    maker.finish()
+}
