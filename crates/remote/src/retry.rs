@@ -9,6 +9,9 @@ use crate::Settings;
 /// The longest pause before a repetition.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
+/// Repetitions for somebody who never answered, however long an attempt takes.
+const LEAST_REPETITIONS: u32 = 2;
+
 /// Whether a failure may pass by itself.
 pub(crate) trait Passing {
     /// True if the same request may succeed a moment later.
@@ -35,8 +38,9 @@ impl Contact {
 pub(crate) struct Tries {
     left: u32,
     contact: Contact,
-    /// As long as there is no contact.
+    /// As long as there is no contact; but for the first attempts, however long they take.
     first_deadline: Instant,
+    made: u32,
     deadline: Instant,
     pause: Duration,
 }
@@ -49,6 +53,7 @@ impl Tries {
         Tries {
             left: settings.retries,
             contact: contact.clone(),
+            made: 0,
             first_deadline: after(settings.first_answer.min(settings.retry_for)),
             deadline: after(settings.retry_for),
             pause: settings.first_pause,
@@ -59,12 +64,14 @@ impl Tries {
     /// final, or because there were enough.
     pub(crate) async fn again<E: Passing>(&mut self, error: E) -> Result<(), E> {
         let pause = self.pause.mul_f64(jitter());
-        let deadline = if self.contact.is_made() { self.deadline } else { self.first_deadline };
+        let is_early = self.contact.is_made() || self.made < LEAST_REPETITIONS;
+        let deadline = if is_early { self.deadline } else { self.first_deadline };
         let in_time = Instant::now().checked_add(pause).is_some_and(|then| then <= deadline);
         if !error.is_passing() || self.left == 0 || !in_time {
             return Err(error);
         }
         self.left -= 1;
+        self.made += 1;
         self.pause = self.pause.saturating_mul(2).min(LONGEST_PAUSE);
         tokio::time::sleep(pause).await;
         Ok(())
@@ -118,15 +125,15 @@ mod tests {
     #[test]
     fn who_never_answered_is_given_up_sooner() {
         let settings = Settings {
-            retries: 3,
+            retries: 5,
             first_answer: Duration::ZERO,
             first_pause: Duration::from_micros(10),
             ..Settings::default()
         };
         let contact = Contact::default();
-        assert_eq!(attempts_with(&settings, true, &contact), 1);
+        assert_eq!(attempts_with(&settings, true, &contact), 1 + LEAST_REPETITIONS);
         contact.clone().made();
-        assert_eq!(attempts_with(&settings, true, &contact), 4);
+        assert_eq!(attempts_with(&settings, true, &contact), 6);
     }
 
     #[test]

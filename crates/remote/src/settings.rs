@@ -12,7 +12,7 @@ pub struct Settings {
     /// When the first attempt was so long ago, there is no further one. 15 minutes if not said otherwise: longer than
     /// `request_timeout`, so that a request which took all of its time is sent again.
     pub retry_for: Duration,
-    /// While nothing has answered yet, not even with a refusal, there is no further attempt after so long: it is rather an address
+    /// While nothing has answered yet, not even with a refusal, there are only two further attempts after so long: it is rather an address
     /// that is wrong than a server that will be back. 10 seconds if not said otherwise.
     pub first_answer: Duration,
     /// The first pause before a repetition, about; each further one is twice as long, up to 10 seconds. 200 ms if not
@@ -20,8 +20,8 @@ pub struct Settings {
     pub first_pause: Duration,
     /// How long a connection may take to come about. 10 seconds if not said otherwise.
     pub connect_timeout: Duration,
-    /// How long a request may take with all its bytes. 5 minutes if not said otherwise: a pack of 32 MiB on a line
-    /// that moves 3.5 MB in a second, with 32 of them at once.
+    /// How long a request may take with all its bytes. 5 minutes if not said otherwise: with the 2 GiB of packs that
+    /// are on their way at most, on a line of 7 MB/s; with the three of 31 MiB of `--memory 256MiB`, of 0.3 MB/s.
     pub request_timeout: Duration,
     /// How long an answer may stay without a further byte, and how long it may take to begin where there is nothing to
     /// upload. 1 minute if not said otherwise.

@@ -18,8 +18,8 @@ pub(super) struct Limits {
 /// Uploads for which there should be room on a storage that wants several requests at once, so that the line is in use while others wait for an answer.
 const UPLOADS_UNDER_WAY: usize = 3;
 
-/// Most bytes of packs that are on their way at once, whatever the memory: 1 GiB. A line of 3.5 MB/s moves them within a request's longest time.
-const MAX_UPLOADING: usize = 1 << 30;
+/// Most bytes of packs that are on their way at once, whatever the memory: 2 GiB. A line of 7 MB/s moves them within a request's longest time.
+const MAX_UPLOADING: usize = 2 << 30;
 
 impl Limits {
     /// `in_flight`: how many requests at once the storage wants.

@@ -106,6 +106,7 @@ impl Locking {
             request = request.header("Content-MD5", STANDARD.encode(Md5::digest(body.as_bytes()))).body(body);
         }
         let mut response = request.send().await.map_err(|error| Fault::Silent(error.without_url()))?;
+        self.bucket.has_answered();
         let mut answer = Vec::new();
         while let Some(bytes) = response.chunk().await.map_err(|error| Fault::Silent(error.without_url()))? {
             let room = MAX_ANSWER.saturating_sub(answer.len());

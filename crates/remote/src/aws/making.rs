@@ -85,18 +85,19 @@ async fn make(
     });
     let mut tries = Tries::begin(settings, contact);
     loop {
-        match once(&client, signer, body.clone()).await {
+        match once(&client, signer, body.clone(), contact).await {
             Ok(()) => return Ok(()),
             Err(error) => tries.again(error).await?,
         }
     }
 }
 
-async fn once(client: &reqwest::Client, signer: &AmazonS3, body: String) -> Result<(), Unmade> {
+async fn once(client: &reqwest::Client, signer: &AmazonS3, body: String, contact: &Contact) -> Result<(), Unmade> {
     let url = signer.signed_url(Method::PUT, &Path::default(), SIGNED_FOR).await?;
     let request = client.put(url).header(reqwest::header::CONTENT_LENGTH, body.len()).body(body);
     // The URL has a signature in it.
     let mut answer = request.send().await.map_err(reqwest::Error::without_url)?;
+    contact.made();
     if answer.status().is_success() {
         return Ok(());
     }

@@ -124,6 +124,11 @@ impl Bucket {
         self.permits.acquire().await.map_err(|_| Fault::Broken("the bound on requests is gone"))
     }
 
+    /// The service has answered somebody else.
+    pub(crate) fn has_answered(&self) {
+        self.stores.contact.made();
+    }
+
     /// Before the first attempt at an operation.
     pub(crate) fn tries(&self) -> Tries {
         Tries::begin(&self.settings, &self.stores.contact)

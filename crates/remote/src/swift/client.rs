@@ -85,11 +85,12 @@ impl Client {
             builder = builder.tls_danger_accept_invalid_certs(true);
         }
         let http = builder.build().map_err(|error| Error::Client { problem: error.to_string() })?;
+        let contact = Contact::default();
         Ok(Client {
-            sessions: Sessions::new(http.clone(), settings.clone()),
+            sessions: Sessions::new(http.clone(), settings.clone(), contact.clone()),
             http,
             permits: Semaphore::new(settings.http.requests_in_flight.clamp(1, Semaphore::MAX_PERMITS)),
-            contact: Contact::default(),
+            contact,
             container_seen: AtomicBool::new(false),
             settings: settings.clone(),
             container: container.to_owned(),
@@ -141,10 +142,11 @@ impl Client {
             return Ok(());
         }
         let request = Request { method: Method::HEAD, ..Request::default() };
-        match self.execute(&request, &mut self.tries()).await?.status() {
-            404 => Err(Error::NoContainer { container: self.container.clone() }),
+        match self.execute(&request, &mut self.tries()).await {
+            Ok(answer) if answer.status() == 404 => Err(Error::NoContainer { container: self.container.clone() }),
             // Whoever may read objects may not be allowed this.
-            _ => Ok(()),
+            Ok(_) | Err(Error::TokenRefused { .. }) => Ok(()),
+            Err(error) => Err(error),
         }
     }
 
@@ -203,7 +205,9 @@ impl Client {
             .header(CONTENT_TYPE, "application/octet-stream")
             .body(Body::wrap_stream(body))
             .send();
-        sending.await.map_err(|source| self.connection(&request, source))
+        let response = sending.await.map_err(|source| self.connection(&request, source))?;
+        self.contact.made();
+        Ok(response)
     }
 
     async fn in_time(

@@ -12,6 +12,7 @@ use url::Url;
 use super::client::{bounded_text, refusal};
 use super::settings::{Account, Settings};
 use super::{Error, Secret, keystone};
+use crate::retry::Contact;
 
 /// A token that ends within this time is made anew before it is used.
 const MARGIN: Duration = Duration::from_secs(60);
@@ -44,6 +45,7 @@ struct State {
 pub(super) struct Sessions {
     http: reqwest::Client,
     settings: Settings,
+    contact: Contact,
     // Held while a token is made: the others wait for it.
     state: Mutex<State>,
     /// How many attempts have failed.
@@ -51,8 +53,9 @@ pub(super) struct Sessions {
 }
 
 impl Sessions {
-    pub(super) fn new(http: reqwest::Client, settings: Settings) -> Sessions {
-        Sessions { http, settings, state: Mutex::default(), failures: AtomicU64::new(0) }
+    /// `contact` hears of each answer.
+    pub(super) fn new(http: reqwest::Client, settings: Settings, contact: Contact) -> Sessions {
+        Sessions { http, settings, contact, state: Mutex::default(), failures: AtomicU64::new(0) }
     }
 
     /// The session to use; a new one if there is none, if it ends soon, or if it is the one that was `refused`.
@@ -151,6 +154,7 @@ impl Sessions {
             Ok(Err(source)) => return Err(Error::Connection { request: request_text(), source: source.without_url() }),
             Ok(Ok(response)) => response,
         };
+        self.contact.made();
         match response.status() {
             status if status.is_success() => Ok(response),
             status @ (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => {

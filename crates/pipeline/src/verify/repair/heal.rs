@@ -1,6 +1,6 @@
 //! [`Healer`]: stores again what is missing, from wherever it is.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -11,7 +11,7 @@ use cinderblock_store::pack::{Content, FRAME_MAX_BYTES, PackBuilder};
 use cinderblock_store::{BackupId, ChunkId, Error as StoreError, Location, Repository, Session, VolumeId};
 
 use super::missing::{Missing, Part};
-use super::nodes::{self, Bytes, OpenVolume};
+use super::nodes::{Bytes, Maker, OpenVolume};
 use crate::engine::Control;
 use crate::error::Error;
 use crate::volume::BackupVolume;
@@ -24,17 +24,41 @@ pub(super) fn is_lost(file: &File, error: &std::io::Error) -> bool {
     error.kind() == std::io::ErrorKind::UnexpectedEof || cinderblock_backend::is_bad_sector(file, error)
 }
 
+/// Whose bytes parts of volumes are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Origin {
+    /// A backup of another repository.
+    Backup(BackupId),
+    /// The volume of this number.
+    Source(usize),
+}
+
 /// A writer that stores again what was found; without a session it only counts.
 pub(super) struct Healer<'a> {
+    repository: &'a Repository,
     session: Option<&'a Session<'a>>,
+    control: &'a Control,
     packs: Option<(PackBuilder, PackBuilder)>,
     healed: HashSet<ChunkId>,
+    /// Parts that were read for nodes, by offset and length, and the nodes that these are: they need not be read again for others.
+    read: HashMap<(Origin, u64, u64), Vec<ChunkId>>,
 }
 
 impl<'a> Healer<'a> {
-    pub(super) fn new(session: Option<&'a Session<'a>>) -> Self {
+    pub(super) fn new(repository: &'a Repository, session: Option<&'a Session<'a>>, control: &'a Control) -> Self {
         let packs = session.map(|session| (session.pack_builder(Content::Data), session.pack_builder(Content::Map)));
-        Self { session, packs, healed: HashSet::new() }
+        Self { repository, session, control, packs, healed: HashSet::new(), read: HashMap::new() }
+    }
+
+    /// What was found so far.
+    pub(super) fn healed(&self) -> &HashSet<ChunkId> {
+        &self.healed
+    }
+
+    /// Goes on, unless somebody asked to stop or the session was given up.
+    fn go_on(&self) -> Result<(), Error> {
+        self.control.cancel.check(false)?;
+        Ok(self.session.map_or(Ok(()), Session::stay)?)
     }
 
     fn push(&mut self, content: Content, id: ChunkId, bytes: &[u8]) -> Result<(), Error> {
@@ -52,65 +76,53 @@ impl<'a> Healer<'a> {
         Ok(())
     }
 
-    /// Stores what is left; what was healed.
-    pub(super) fn finish(self) -> Result<HashSet<ChunkId>, Error> {
-        if let (Some(session), Some((mut data, mut map))) = (self.session, self.packs) {
+    /// Stores what is left.
+    pub(super) fn flush(&mut self) -> Result<(), Error> {
+        if let (Some(session), Some((data, map))) = (self.session, &mut self.packs) {
             for pack in [data.finish()?, map.finish()?].into_iter().flatten() {
                 session.store_pack(&pack)?;
             }
             session.flush()?;
             session.lock_stored_packs()?;
         }
-        Ok(self.healed)
+        Ok(())
     }
 
     /// From copies in any pack of a repository, also in one that is about to be deleted.
-    pub(super) fn take_from_repository(
-        &mut self,
-        repository: &Repository,
-        missing: &Missing,
-        control: &Control,
-    ) -> Result<(), Error> {
+    pub(super) fn take_from_repository(&mut self, repository: &Repository, missing: &Missing) -> Result<(), Error> {
         let wanted: HashSet<ChunkId> = missing.chunks.keys().chain(missing.nodes.keys()).copied().collect();
         if wanted.is_empty() {
             return Ok(());
         }
         let mut copies: Vec<(ChunkId, Location)> = Vec::new();
         repository.search(&wanted, &mut |id, location| copies.push((id, location)))?;
-        self.take_copies(repository, copies, control)
+        self.take_copies(repository, copies)
     }
 
     /// From copies that are noted as wrong, and in packs whose directory can't be read: their bytes may be right all the same.
-    pub(super) fn take_from_damaged(
-        &mut self,
-        repository: &Repository,
-        missing: &Missing,
-        control: &Control,
-    ) -> Result<(), Error> {
+    pub(super) fn take_from_damaged(&mut self, missing: &Missing) -> Result<(), Error> {
         let wanted = missing.chunks.keys().chain(missing.nodes.keys()).filter(|id| !self.healed.contains(*id));
         let wanted: HashSet<ChunkId> = wanted.copied().collect();
         if wanted.is_empty() {
             return Ok(());
         }
         let mut copies: Vec<(ChunkId, Location)> = Vec::new();
-        repository.search_damaged(&wanted, &mut |id, location| copies.push((id, location)))?;
-        self.take_copies(repository, copies, control)
+        self.repository.search_damaged(&wanted, &mut |id, location| copies.push((id, location)))?;
+        self.take_copies(self.repository, copies)
     }
 
     /// From another repository's backups of the same ids, where chunks are called otherwise there: at the places where they were. Nodes
     /// of maps are made again from the bytes there.
     pub(super) fn take_from_backups(
         &mut self,
-        repository: &Repository,
         (other, memory_bytes): (&Repository, usize),
         (backups, missing): (&[(VolumeId, BackupId)], &Missing),
-        control: &Control,
     ) -> Result<(), Error> {
         for (volume, id) in backups {
-            if missing.chunks.keys().chain(missing.nodes.keys()).all(|id| self.healed.contains(id)) {
+            let nodes = missing.nodes.iter().filter(|(_, parts)| !parts.is_empty()).map(|(node, _)| node);
+            if missing.chunks.keys().chain(nodes).all(|id| self.healed.contains(id)) {
                 break;
             }
-            let backup = (volume.clone(), *id);
             let record = match other.record(volume, *id) {
                 Ok(record) => record,
                 Err(StoreError::BackupNotFound { .. }) => continue,
@@ -118,24 +130,24 @@ impl<'a> Healer<'a> {
                 Err(error) => return Err(error.into()),
             };
             let volume = BackupVolume::new(other, &record, memory_bytes)?;
-            let is_there = |part: &Part| part.backup == backup && part.extent.end() <= record.volume_bytes;
-            self.make_nodes(repository, missing, (&volume, is_there), control)?;
             let mut buffer = Vec::new();
-            for (id, places) in &missing.chunks {
+            for (chunk, places) in &missing.chunks {
                 for place in places {
-                    control.cancel.check(false)?;
+                    self.go_on()?;
                     let length = usize::try_from(place.length).unwrap_or(usize::MAX);
-                    if self.healed.contains(id) || length > FRAME_MAX_BYTES || place.end() > record.volume_bytes {
+                    if self.healed.contains(chunk) || length > FRAME_MAX_BYTES || place.end() > record.volume_bytes {
                         continue;
                     }
                     buffer.resize(length, 0);
-                    match volume.read_at(place.offset, &mut buffer) {
-                        Ok(()) if repository.ids().chunk(&buffer) == *id => self.push(Content::Data, *id, &buffer)?,
-                        Ok(()) | Err(Error::Unrestorable { .. }) => {}
-                        Err(error) => return Err(error),
+                    if Bytes::read(&volume, place.offset, &mut buffer)?
+                        && self.repository.ids().chunk(&buffer) == *chunk
+                    {
+                        self.push(Content::Data, *chunk, &buffer)?;
                     }
                 }
             }
+            let is_there = |part: &Part| part.backups.contains(id) && part.extent.end() <= record.volume_bytes;
+            self.make_nodes(missing, (Origin::Backup(*id), &volume), is_there)?;
         }
         Ok(())
     }
@@ -143,34 +155,34 @@ impl<'a> Healer<'a> {
     /// Makes nodes of maps again, of parts of a volume that may have the bytes.
     fn make_nodes(
         &mut self,
-        repository: &Repository,
         missing: &Missing,
-        (from, is_of): (&dyn Bytes, impl Fn(&Part) -> bool),
-        control: &Control,
+        (origin, from): (Origin, &dyn Bytes),
+        is_of: impl Fn(&Part) -> bool,
     ) -> Result<(), Error> {
-        let parts = missing.nodes.iter().flat_map(|(id, parts)| parts.iter().map(move |part| (id, part)));
-        let parts = parts.filter(|(_, part)| is_of(part));
-        let parts: BTreeSet<_> = parts.map(|(id, part)| (part.extent.offset, part.extent.length, *id)).collect();
-        for (offset, length, id) in parts {
-            if self.healed.contains(&id) {
+        let mut parts: BTreeMap<(u64, u64), Vec<ChunkId>> = BTreeMap::new();
+        for (id, of_node) in missing.nodes.iter().filter(|(id, _)| !self.healed.contains(*id)) {
+            for Part { extent, .. } in of_node.iter().filter(|part| is_of(part)) {
+                parts.entry((extent.offset, extent.length)).or_default().push(*id);
+            }
+        }
+        for ((offset, length), wanted) in parts {
+            let read = self.read.get(&(origin, offset, length));
+            if read.is_some_and(|nodes| !nodes.iter().any(|id| wanted.contains(id))) {
                 continue;
             }
-            let wanted = |id: &ChunkId| missing.nodes.contains_key(id) && !self.healed.contains(id);
-            for (id, bytes) in nodes::make(repository, Extent { offset, length }, from, &wanted, control)? {
-                self.push(Content::Map, id, &bytes)?;
-            }
+            let maker = Maker::new(self.repository, |id| missing.nodes.contains_key(id));
+            let nodes = maker.read(Extent { offset, length }, from, &mut |made| {
+                self.go_on()?;
+                made.into_iter().try_for_each(|(id, bytes)| self.push(Content::Map, id, &bytes))
+            })?;
+            self.read.insert((origin, offset, length), nodes);
         }
         Ok(())
     }
 
-    fn take_copies(
-        &mut self,
-        repository: &Repository,
-        copies: Vec<(ChunkId, Location)>,
-        control: &Control,
-    ) -> Result<(), Error> {
+    fn take_copies(&mut self, repository: &Repository, copies: Vec<(ChunkId, Location)>) -> Result<(), Error> {
         for (id, location) in copies {
-            control.cancel.check(false)?;
+            self.go_on()?;
             if self.healed.contains(&id) {
                 continue;
             }
@@ -182,20 +194,13 @@ impl<'a> Healer<'a> {
     }
 
     /// From a volume: at the places where the chunks were, and then anywhere on the grid. Nodes of maps are made again, of what it has at their places.
-    pub(super) fn take_from_source(
-        &mut self,
-        repository: &Repository,
-        path: &Path,
-        missing: &Missing,
-        control: &Control,
-    ) -> Result<(), Error> {
+    pub(super) fn take_from_source(&mut self, (number, path): (usize, &Path), missing: &Missing) -> Result<(), Error> {
         let lacks = |healed: &HashSet<ChunkId>| missing.chunks.keys().any(|id| !healed.contains(id));
         let file = File::open(path).map_err(|source| Error::OpenSource { path: path.to_owned(), source })?;
         let failed = |offset| {
             let path = path.display().to_string();
             move |source| Error::ReadSource { path, offset, source }
         };
-        self.make_nodes(repository, missing, (&OpenVolume { file: &file, path }, |_| true), control)?;
         let by_place: BTreeMap<u64, (ChunkId, u64)> = missing
             .chunks
             .iter()
@@ -203,13 +208,13 @@ impl<'a> Healer<'a> {
             .collect();
         let mut buffer = Vec::new();
         for (offset, (id, length)) in by_place {
-            control.cancel.check(false)?;
+            self.go_on()?;
             let Some(length) = usize::try_from(length).ok().filter(|length| *length <= FRAME_MAX_BYTES) else {
                 continue;
             };
             buffer.resize(length, 0);
             match file.read_exact_at(&mut buffer, offset) {
-                Ok(()) if repository.ids().chunk(&buffer) == id => self.push(Content::Data, id, &buffer)?,
+                Ok(()) if self.repository.ids().chunk(&buffer) == id => self.push(Content::Data, id, &buffer)?,
                 // Also where the volume ends before it, or its disk can't read it: the chunk may be elsewhere.
                 Ok(()) => {}
                 Err(error) if is_lost(&file, &error) => {}
@@ -219,8 +224,8 @@ impl<'a> Healer<'a> {
         let mut offset = 0;
         let mut bad = 0;
         'chunk: while lacks(&self.healed) {
-            control.cancel.check(false)?;
-            buffer.resize(repository.descriptor().chunk_size.bytes() as usize, 0);
+            self.go_on()?;
+            buffer.resize(self.repository.descriptor().chunk_size.bytes() as usize, 0);
             let mut filled = 0;
             while let Some(rest) = buffer.get_mut(filled..).filter(|rest| !rest.is_empty()) {
                 match file.read_at(rest, offset + filled as u64) {
@@ -239,12 +244,12 @@ impl<'a> Healer<'a> {
             if buffer.is_empty() {
                 break;
             }
-            let id = repository.ids().chunk(&buffer);
+            let id = self.repository.ids().chunk(&buffer);
             if missing.chunks.contains_key(&id) {
                 self.push(Content::Data, id, &buffer)?;
             }
             offset += filled as u64;
         }
-        Ok(())
+        self.make_nodes(missing, (Origin::Source(number), &OpenVolume { file: &file, path }), |_| true)
     }
 }

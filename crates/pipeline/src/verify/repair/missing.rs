@@ -24,11 +24,12 @@ pub(super) struct Missing {
     pub backups: Vec<Lacking>,
 }
 
-/// A part of a backup's volume.
+/// A part of volumes that a node is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Part {
-    pub backup: (VolumeId, BackupId),
     pub extent: Extent,
+    /// Some of the backups that have the node there: those of which the other repository has a backup, too.
+    pub backups: Vec<BackupId>,
 }
 
 /// A backup that lacks something.
@@ -39,12 +40,22 @@ pub(super) struct Lacking {
     pub chunks: u64,
 }
 
+fn add_part(parts: &mut Vec<Part>, extent: Extent, backup: Option<BackupId>) {
+    let has_room = parts.len() < MAX_PLACES;
+    match parts.iter_mut().find(|part| part.extent == extent) {
+        Some(part) if part.backups.len() < MAX_PLACES => part.backups.extend(backup),
+        None if has_room => parts.push(Part { extent, backups: backup.into_iter().collect() }),
+        _ => {}
+    }
+}
+
 impl Missing {
-    /// What backups need and what no pack has, as far as is known; with a session, also what only packs have that are about to be deleted.
+    /// What backups need and what no pack has, as far as is known; with a session, also what only packs have that are about to be deleted. Backups that
+    /// are `elsewhere`, too, are remembered as those that nodes may be made of.
     pub(super) fn find(
         repository: &Repository,
         session: Option<&Session<'_>>,
-        backups: &[(VolumeId, BackupId)],
+        (backups, elsewhere): (&[(VolumeId, BackupId)], &HashSet<BackupId>),
         control: &Control,
     ) -> Result<Self, Error> {
         let mut missing = Self::default();
@@ -90,8 +101,8 @@ impl Missing {
                         let extent = Extent { offset: unreadable.offset, length: unreadable.length };
                         if let StoreError::ChunkMissing { id: node } = unreadable.error {
                             let parts = missing.nodes.entry(node).or_default();
-                            if record.chunking == Chunking::Fixed && parts.len() < MAX_PLACES {
-                                parts.push(Part { backup: (volume.clone(), *id), extent });
+                            if record.chunking == Chunking::Fixed {
+                                add_part(parts, extent, elsewhere.contains(id).then_some(*id));
                             }
                         }
                         add_extent(&mut lost, extent);

@@ -23,7 +23,7 @@ use crate::lanes;
 const MAX_ROUNDS: usize = 8;
 
 /// How to repair.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct RepairOptions {
     /// The backups that are to be whole; all where there are none given.
     pub backups: Option<Vec<(VolumeId, BackupId)>>,
@@ -102,32 +102,39 @@ impl Engine {
             Some(chosen) => chosen.clone(),
             None => repository.backups(None)?,
         };
-        let (mut wanted, mut healed) = (HashSet::new(), HashSet::new());
+        let elsewhere: HashSet<BackupId> = match other {
+            Some(other) if !other.ids().agree_with(repository.ids()) => {
+                other.backups(None)?.into_iter().map(|(_, id)| id).collect()
+            }
+            _ => HashSet::new(),
+        };
+        let mut wanted = HashSet::new();
+        let mut healer = Healer::new(repository, session.as_ref(), control);
         for _ in 0..MAX_ROUNDS {
-            let missing = Missing::find(repository, session.as_ref(), &backups, control)?;
+            let missing = Missing::find(repository, session.as_ref(), (&backups, &elsewhere), control)?;
             wanted.extend(missing.chunks.keys().chain(missing.nodes.keys()).copied());
-            let mut healer = Healer::new(session.as_ref());
-            healer.take_from_repository(repository, &missing, control)?;
-            healer.take_from_damaged(repository, &missing, control)?;
+            let before = healer.healed().len();
+            healer.take_from_repository(repository, &missing)?;
+            healer.take_from_damaged(&missing)?;
             if let Some(other) = other {
                 match other.ids().agree_with(repository.ids()) {
-                    true => healer.take_from_repository(other, &missing, control)?,
+                    true => healer.take_from_repository(other, &missing)?,
                     false => {
                         let memory = self.settings().memory_bytes / 8;
-                        healer.take_from_backups(repository, (other, memory), (&backups, &missing), control)?;
+                        healer.take_from_backups((other, memory), (&backups, &missing))?;
                     }
                 }
             }
-            for source in &options.sources {
-                healer.take_from_source(repository, source, &missing, control)?;
+            for (number, source) in options.sources.iter().enumerate() {
+                healer.take_from_source((number, source), &missing)?;
             }
-            let before = healed.len();
-            healed.extend(healer.finish()?);
-            if session.is_none() || healed.len() == before {
+            healer.flush()?;
+            if session.is_none() || healer.healed().len() == before {
                 break;
             }
             repository.refresh_index()?;
         }
+        let healed = healer.healed();
         report.missing = wanted.len() as u64;
         report.healed = healed.len() as u64;
         report.stored_bytes = session.as_ref().map_or(0, Session::stored_bytes);
@@ -135,7 +142,7 @@ impl Engine {
         if session.is_some() {
             repository.refresh_index()?;
         }
-        let left = Missing::find(repository, None, &backups, control)?;
+        let left = Missing::find(repository, None, (&backups, &HashSet::new()), control)?;
         report.backups = backups.len() as u64;
         report.unreadable_notes = repository.unreadable_notes()?.iter().map(ToString::to_string).collect();
         if session.is_some() {

@@ -11,10 +11,9 @@ use std::path::Path;
 
 use cinderblock_chunker::{DataExtents, Extent, is_zero};
 use cinderblock_store::map::{Item, MAX_LEVEL, MapBuilder, Node, Shape};
-use cinderblock_store::{ChunkId, Repository};
+use cinderblock_store::{ChunkId, Error as StoreError, Repository};
 
 use super::heal::is_lost;
-use crate::engine::Control;
 use crate::error::Error;
 use crate::volume::BackupVolume;
 
@@ -27,11 +26,18 @@ pub(super) trait Bytes {
     fn read(&self, offset: u64, buffer: &mut [u8]) -> Result<bool, Error>;
 }
 
+/// Whether a backup does not have the bytes any more; else it may give them another time.
+fn is_gone(error: &StoreError) -> bool {
+    error.is_damage() || matches!(error, StoreError::Backend(error) if error.is_unreadable())
+}
+
 impl Bytes for BackupVolume<'_> {
     fn next_data(&self, from: u64, end: u64) -> Result<Option<Extent>, Error> {
         match BackupVolume::next_data(self, from, end) {
             // Reading says so.
-            Err(Error::Unrestorable { .. }) => Ok(Some(Extent { offset: from, length: end - from })),
+            Err(Error::Unrestorable { source, .. }) if is_gone(&source) => {
+                Ok(Some(Extent { offset: from, length: end - from }))
+            }
             other => other,
         }
     }
@@ -39,7 +45,7 @@ impl Bytes for BackupVolume<'_> {
     fn read(&self, offset: u64, buffer: &mut [u8]) -> Result<bool, Error> {
         match self.read_at(offset, buffer) {
             Ok(()) => Ok(true),
-            Err(Error::Unrestorable { .. }) => Ok(false),
+            Err(Error::Unrestorable { source, .. }) if is_gone(&source) => Ok(false),
             Err(error) => Err(error),
         }
     }
@@ -67,17 +73,29 @@ impl Bytes for OpenVolume<'_> {
     }
 }
 
-/// What is being made of the bytes of a part of a volume: the nodes that are about it and nothing else.
-struct Maker<'a> {
+/// Makes nodes of what the bytes of parts of volumes are: the nodes that are about such a part and nothing else.
+pub(super) struct Maker<'a, F> {
     repository: &'a Repository,
     map: MapBuilder,
-    wanted: &'a dyn Fn(&ChunkId) -> bool,
-    made: Vec<(ChunkId, Vec<u8>)>,
+    wanted: F,
+    made: Made,
 }
 
-impl Maker<'_> {
+/// Nodes by their ids.
+type Made = Vec<(ChunkId, Vec<u8>)>;
+
+/// Takes the wanted nodes that are complete, if any; called again and again.
+pub(super) type Take<'t> = dyn FnMut(Made) -> Result<(), Error> + 't;
+
+impl<'a, F: Fn(&ChunkId) -> bool> Maker<'a, F> {
+    /// For nodes that are wanted.
+    pub(super) fn new(repository: &'a Repository, wanted: F) -> Self {
+        let map = MapBuilder::new(Shape::Fixed, repository.ids().clone());
+        Self { repository, map, wanted, made: Vec::new() }
+    }
+
     fn push_zeros(&mut self, chunks: u64) -> Result<(), Error> {
-        let (wanted, made) = (self.wanted, &mut self.made);
+        let (wanted, made) = (&self.wanted, &mut self.made);
         self.map.push_zeros(chunks, &mut |id, bytes| {
             made.extend(wanted(&id).then_some((id, bytes)));
             Ok(())
@@ -89,7 +107,7 @@ impl Maker<'_> {
         if is_zero(chunk) {
             return self.push_zeros(1);
         }
-        let (wanted, made) = (self.wanted, &mut self.made);
+        let (wanted, made) = (&self.wanted, &mut self.made);
         self.map.push_chunk(self.repository.ids().chunk(chunk), chunk.len() as u32, &mut |id, bytes| {
             made.extend(wanted(&id).then_some((id, bytes)));
             Ok(())
@@ -97,59 +115,56 @@ impl Maker<'_> {
         Ok(())
     }
 
-    fn finish(self) -> Result<Vec<(ChunkId, Vec<u8>)>, Error> {
+    /// The wanted nodes that the end completes, and the nodes that are about all of the part, wanted or not.
+    fn finish(self) -> Result<(Made, Vec<ChunkId>), Error> {
         let Self { repository, map, wanted, mut made } = self;
         let mut node = map.finish(&mut |id, bytes| {
             made.extend(wanted(&id).then_some((id, bytes)));
             Ok(())
         })?;
+        let mut whole = Vec::new();
         // At the end of a volume there are nodes with one child: those of the height of the ones before them.
         while !matches!(node.items[..], [] | [Item::Zeros(_)]) {
             let bytes = node.encode();
             let id = repository.ids().node(&bytes);
             let level = node.level + 1;
+            whole.push(id);
             made.extend(wanted(&id).then_some((id, bytes)));
             if level > MAX_LEVEL {
                 break;
             }
             node = Node { items: vec![Item::Child { id, span: 1 }], ..Node::new(Shape::Fixed, level) };
         }
-        Ok(made)
+        Ok((made, whole))
     }
-}
 
-/// Makes the nodes of a fixed map that are about a part of a volume; those that are wanted. The part is what a node covers: whole chunks, or up to the
-/// end of the volume.
-pub(super) fn make(
-    repository: &Repository,
-    part: Extent,
-    from: &dyn Bytes,
-    wanted: &dyn Fn(&ChunkId) -> bool,
-    control: &Control,
-) -> Result<Vec<(ChunkId, Vec<u8>)>, Error> {
-    let chunk_bytes = u64::from(repository.descriptor().chunk_size.bytes());
-    let map = MapBuilder::new(Shape::Fixed, repository.ids().clone());
-    let mut maker = Maker { repository, map, wanted, made: Vec::new() };
-    let mut chunk = vec![0; chunk_bytes as usize];
-    let mut at = part.offset;
-    while at < part.end() {
-        control.cancel.check(false)?;
-        let Some(data) = from.next_data(at, part.end())? else {
-            maker.push_zeros((part.end() - at).div_ceil(chunk_bytes))?;
-            break;
-        };
-        let zeros = (data.offset.max(at) - at) / chunk_bytes;
-        maker.push_zeros(zeros)?;
-        at += zeros * chunk_bytes;
-        while at < data.end().min(part.end()) {
-            let length = chunk_bytes.min(part.end() - at);
-            let bytes = chunk.get_mut(..length as usize).unwrap_or_default();
-            if !from.read(at, bytes)? {
-                return Ok(Vec::new());
+    /// Reads a part of a volume: what a node of a fixed map covers, whole chunks or up to the end of the volume. The nodes that are about all of it, wanted or not; none
+    /// where some of its bytes can't be had.
+    pub(super) fn read(mut self, part: Extent, from: &dyn Bytes, take: &mut Take<'_>) -> Result<Vec<ChunkId>, Error> {
+        let chunk_bytes = u64::from(self.repository.descriptor().chunk_size.bytes());
+        let mut chunk = vec![0; chunk_bytes as usize];
+        let mut at = part.offset;
+        while at < part.end() {
+            let Some(data) = from.next_data(at, part.end())? else {
+                self.push_zeros((part.end() - at).div_ceil(chunk_bytes))?;
+                break;
+            };
+            let zeros = (data.offset.max(at) - at) / chunk_bytes;
+            self.push_zeros(zeros)?;
+            at += zeros * chunk_bytes;
+            while at < data.end().min(part.end()) {
+                let length = chunk_bytes.min(part.end() - at);
+                let bytes = chunk.get_mut(..length as usize).unwrap_or_default();
+                if !from.read(at, bytes)? {
+                    return Ok(Vec::new());
+                }
+                self.push_chunk(bytes)?;
+                take(std::mem::take(&mut self.made))?;
+                at += length;
             }
-            maker.push_chunk(bytes)?;
-            at += length;
         }
+        let (made, whole) = self.finish()?;
+        take(made)?;
+        Ok(whole)
     }
-    maker.finish()
 }
