@@ -33,14 +33,15 @@ impl Contact {
     }
 }
 
-/// The attempts at one operation.
+/// The attempts at one operation, of which the first is no repetition.
 #[derive(Debug)]
 pub(crate) struct Tries {
-    left: u32,
+    /// Repetitions that there may be, and that there were.
+    most: u32,
+    made: u32,
     contact: Contact,
     /// As long as there is no contact; but for the first attempts, however long they take.
     first_deadline: Instant,
-    made: u32,
     deadline: Instant,
     pause: Duration,
 }
@@ -51,9 +52,9 @@ impl Tries {
         let now = Instant::now();
         let after = |duration| now.checked_add(duration).unwrap_or(now);
         Tries {
-            left: settings.retries,
-            contact: contact.clone(),
+            most: settings.retries,
             made: 0,
+            contact: contact.clone(),
             first_deadline: after(settings.first_answer.min(settings.retry_for)),
             deadline: after(settings.retry_for),
             pause: settings.first_pause,
@@ -67,10 +68,9 @@ impl Tries {
         let is_early = self.contact.is_made() || self.made < LEAST_REPETITIONS;
         let deadline = if is_early { self.deadline } else { self.first_deadline };
         let in_time = Instant::now().checked_add(pause).is_some_and(|then| then <= deadline);
-        if !error.is_passing() || self.left == 0 || !in_time {
+        if !error.is_passing() || self.made >= self.most || !in_time {
             return Err(error);
         }
-        self.left -= 1;
         self.made += 1;
         self.pause = self.pause.saturating_mul(2).min(LONGEST_PAUSE);
         tokio::time::sleep(pause).await;

@@ -130,24 +130,27 @@ impl<'a> Healer<'a> {
                 Err(error) => return Err(error.into()),
             };
             let volume = BackupVolume::new(other, &record, memory_bytes)?;
-            let mut buffer = Vec::new();
             for (chunk, places) in &missing.chunks {
-                for place in places {
-                    self.go_on()?;
-                    let length = usize::try_from(place.length).unwrap_or(usize::MAX);
-                    if self.healed.contains(chunk) || length > FRAME_MAX_BYTES || place.end() > record.volume_bytes {
-                        continue;
-                    }
-                    buffer.resize(length, 0);
-                    if Bytes::read(&volume, place.offset, &mut buffer)?
-                        && self.repository.ids().chunk(&buffer) == *chunk
-                    {
-                        self.push(Content::Data, *chunk, &buffer)?;
-                    }
+                for place in places.iter().filter(|place| place.end() <= record.volume_bytes) {
+                    self.take_chunk(*chunk, *place, &volume)?;
                 }
             }
             let is_there = |part: &Part| part.backups.contains(id) && part.extent.end() <= record.volume_bytes;
             self.make_nodes(missing, (Origin::Backup(*id), &volume), is_there)?;
+        }
+        Ok(())
+    }
+
+    /// A chunk at a place where it was, if the bytes there are still the same: it may be elsewhere.
+    fn take_chunk(&mut self, id: ChunkId, place: Extent, from: &dyn Bytes) -> Result<(), Error> {
+        self.go_on()?;
+        let length = usize::try_from(place.length).unwrap_or(usize::MAX);
+        if self.healed.contains(&id) || length > FRAME_MAX_BYTES {
+            return Ok(());
+        }
+        let mut bytes = vec![0; length];
+        if from.read(place.offset, &mut bytes)? && self.repository.ids().chunk(&bytes) == id {
+            self.push(Content::Data, id, &bytes)?;
         }
         Ok(())
     }
@@ -197,30 +200,16 @@ impl<'a> Healer<'a> {
     pub(super) fn take_from_source(&mut self, (number, path): (usize, &Path), missing: &Missing) -> Result<(), Error> {
         let lacks = |healed: &HashSet<ChunkId>| missing.chunks.keys().any(|id| !healed.contains(id));
         let file = File::open(path).map_err(|source| Error::OpenSource { path: path.to_owned(), source })?;
-        let failed = |offset| {
-            let path = path.display().to_string();
-            move |source| Error::ReadSource { path, offset, source }
-        };
-        let by_place: BTreeMap<u64, (ChunkId, u64)> = missing
+        let volume = OpenVolume { file: &file, path };
+        let by_place: BTreeMap<u64, (ChunkId, Extent)> = missing
             .chunks
             .iter()
-            .flat_map(|(id, places)| places.iter().map(|place| (place.offset, (*id, place.length))))
+            .flat_map(|(id, places)| places.iter().map(|place| (place.offset, (*id, *place))))
             .collect();
-        let mut buffer = Vec::new();
-        for (offset, (id, length)) in by_place {
-            self.go_on()?;
-            let Some(length) = usize::try_from(length).ok().filter(|length| *length <= FRAME_MAX_BYTES) else {
-                continue;
-            };
-            buffer.resize(length, 0);
-            match file.read_exact_at(&mut buffer, offset) {
-                Ok(()) if self.repository.ids().chunk(&buffer) == id => self.push(Content::Data, id, &buffer)?,
-                // Also where the volume ends before it, or its disk can't read it: the chunk may be elsewhere.
-                Ok(()) => {}
-                Err(error) if is_lost(&file, &error) => {}
-                Err(error) => return Err(failed(offset)(error)),
-            }
+        for (chunk, place) in by_place.into_values() {
+            self.take_chunk(chunk, place, &volume)?;
         }
+        let mut buffer = Vec::new();
         let mut offset = 0;
         let mut bad = 0;
         'chunk: while lacks(&self.healed) {
@@ -237,7 +226,9 @@ impl<'a> Healer<'a> {
                         offset += buffer.len() as u64;
                         continue 'chunk;
                     }
-                    Err(error) => return Err(failed(offset)(error)),
+                    Err(source) => {
+                        return Err(Error::ReadSource { path: path.display().to_string(), offset, source });
+                    }
                 }
             }
             buffer.truncate(filled);
@@ -250,6 +241,6 @@ impl<'a> Healer<'a> {
             }
             offset += filled as u64;
         }
-        self.make_nodes(missing, (Origin::Source(number), &OpenVolume { file: &file, path }), |_| true)
+        self.make_nodes(missing, (Origin::Source(number), &volume), |_| true)
     }
 }

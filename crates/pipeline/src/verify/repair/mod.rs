@@ -102,12 +102,13 @@ impl Engine {
             Some(chosen) => chosen.clone(),
             None => repository.backups(None)?,
         };
-        let elsewhere: HashSet<BackupId> = match other {
-            Some(other) if !other.ids().agree_with(repository.ids()) => {
-                other.backups(None)?.into_iter().map(|(_, id)| id).collect()
-            }
-            _ => HashSet::new(),
+        // Where chunks are called otherwise, they are found by the backups that both have.
+        let others_keys = other.filter(|other| !other.ids().agree_with(repository.ids()));
+        let elsewhere: HashSet<BackupId> = match others_keys {
+            Some(other) => other.backups(None)?.into_iter().map(|(_, id)| id).collect(),
+            None => HashSet::new(),
         };
+        let shared: Vec<_> = backups.iter().filter(|(_, id)| elsewhere.contains(id)).cloned().collect();
         let mut wanted = HashSet::new();
         let mut healer = Healer::new(repository, session.as_ref(), control);
         for _ in 0..MAX_ROUNDS {
@@ -116,14 +117,11 @@ impl Engine {
             let before = healer.healed().len();
             healer.take_from_repository(repository, &missing)?;
             healer.take_from_damaged(&missing)?;
-            if let Some(other) = other {
-                match other.ids().agree_with(repository.ids()) {
-                    true => healer.take_from_repository(other, &missing)?,
-                    false => {
-                        let memory = self.settings().memory_bytes / 8;
-                        healer.take_from_backups((other, memory), (&backups, &missing))?;
-                    }
-                }
+            if let Some(other) = others_keys {
+                let memory = self.settings().memory_bytes / 8;
+                healer.take_from_backups((other, memory), (&shared, &missing))?;
+            } else if let Some(other) = other {
+                healer.take_from_repository(other, &missing)?;
             }
             for (number, source) in options.sources.iter().enumerate() {
                 healer.take_from_source((number, source), &missing)?;

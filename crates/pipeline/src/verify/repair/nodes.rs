@@ -87,6 +87,17 @@ type Made = Vec<(ChunkId, Vec<u8>)>;
 /// Takes the wanted nodes that are complete, if any; called again and again.
 pub(super) type Take<'t> = dyn FnMut(Made) -> Result<(), Error> + 't;
 
+/// Takes finished nodes, and keeps the wanted ones.
+fn keep<'k>(
+    wanted: &'k impl Fn(&ChunkId) -> bool,
+    made: &'k mut Made,
+) -> impl FnMut(ChunkId, Vec<u8>) -> Result<(), StoreError> + 'k {
+    |id, bytes| {
+        made.extend(wanted(&id).then_some((id, bytes)));
+        Ok(())
+    }
+}
+
 impl<'a, F: Fn(&ChunkId) -> bool> Maker<'a, F> {
     /// For nodes that are wanted.
     pub(super) fn new(repository: &'a Repository, wanted: F) -> Self {
@@ -95,33 +106,21 @@ impl<'a, F: Fn(&ChunkId) -> bool> Maker<'a, F> {
     }
 
     fn push_zeros(&mut self, chunks: u64) -> Result<(), Error> {
-        let (wanted, made) = (&self.wanted, &mut self.made);
-        self.map.push_zeros(chunks, &mut |id, bytes| {
-            made.extend(wanted(&id).then_some((id, bytes)));
-            Ok(())
-        })?;
-        Ok(())
+        Ok(self.map.push_zeros(chunks, &mut keep(&self.wanted, &mut self.made))?)
     }
 
     fn push_chunk(&mut self, chunk: &[u8]) -> Result<(), Error> {
         if is_zero(chunk) {
             return self.push_zeros(1);
         }
-        let (wanted, made) = (&self.wanted, &mut self.made);
-        self.map.push_chunk(self.repository.ids().chunk(chunk), chunk.len() as u32, &mut |id, bytes| {
-            made.extend(wanted(&id).then_some((id, bytes)));
-            Ok(())
-        })?;
-        Ok(())
+        let id = self.repository.ids().chunk(chunk);
+        Ok(self.map.push_chunk(id, chunk.len() as u32, &mut keep(&self.wanted, &mut self.made))?)
     }
 
     /// The wanted nodes that the end completes, and the nodes that are about all of the part, wanted or not.
     fn finish(self) -> Result<(Made, Vec<ChunkId>), Error> {
         let Self { repository, map, wanted, mut made } = self;
-        let mut node = map.finish(&mut |id, bytes| {
-            made.extend(wanted(&id).then_some((id, bytes)));
-            Ok(())
-        })?;
+        let mut node = map.finish(&mut keep(&wanted, &mut made))?;
         let mut whole = Vec::new();
         // At the end of a volume there are nodes with one child: those of the height of the ones before them.
         while !matches!(node.items[..], [] | [Item::Zeros(_)]) {
